@@ -1,0 +1,87 @@
+"""``lais``: the command line.
+
+A verb's module is imported when the verb is called, so that ``lais --help`` and the terminal
+assistant start in milliseconds. Exit codes: 0 done; 1 the answer is no; 2 to 9 see ``errors.py``;
+70 a defect of ours; 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from local_ai_suite import __version__
+from local_ai_suite.errors import SuiteError
+from local_ai_suite.result import error_as_json, error_as_text
+
+EX_SOFTWARE = 70  # sysexits.h: an internal error
+INTERRUPTED = 130  # 128 + SIGINT, what a shell expects
+
+# verb -> (module under cli/, one line of help). The help stands here so that `lais --help` imports
+# no verb.
+VERBS: dict[str, tuple[str, str]] = {
+    # The stack
+    #
+    # Before and after: what is there, what fits
+    #
+    # Models and the engine
+    #
+    # The gateway
+    #
+    # The assistant
+    #
+    # Plans and approvals
+    #
+    # Editors and agents
+    #
+}
+
+
+class Verbs(click.Group):
+    """A group whose commands are imported when asked for; each module has one ``command``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"local_ai_suite.cli.{VERBS[cmd_name][0]}")
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(module, f"{name}_command", None) or module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(verb, line) for verb, (_, line) in VERBS.items()] or [("", "")])
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="lais")
+def lais() -> None:
+    """A folder of GGUF files becomes a private, OpenAI-compatible AI server."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run one command and exit with its code; the one place that turns errors into text."""
+    arguments = sys.argv[1:] if argv is None else argv
+    as_json = "--json" in arguments
+    verb = next((word for word in arguments if not word.startswith("-")), "lais")
+    try:
+        code: Any = lais.main(args=arguments, prog_name="lais", standalone_mode=False)
+    except click.ClickException as exc:
+        exc.show()
+        sys.exit(exc.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped", err=True)
+        sys.exit(INTERRUPTED)
+    except SuiteError as exc:
+        click.echo(error_as_json(verb, exc) if as_json else error_as_text(exc), err=not as_json)
+        sys.exit(exc.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()  # `lais ... | head`: the reader left; nothing to say
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,131 @@
+"""Every error that the suite raises on purpose.
+
+    SuiteError
+    ├── UsageError            a command was called with words that don't fit          exit 2
+    ├── SettingsError         a setting is wrong; names key, value, allowed, source   exit 3
+    ├── ModelError            a model file is missing, broken or unsupported          exit 4
+    │   └── GgufError         the file's bytes are not a valid GGUF
+    ├── FitError              the plan does not fit the memory that is there          exit 4
+    ├── EngineError           the inference engine failed                             exit 5
+    │   ├── EngineNotFound    no engine binary is to be had
+    │   └── LoadFailed        a model did not load; holds the end of the engine's log
+    ├── GatewayError          the gateway failed or its configuration is wrong        exit 5
+    ├── StackError            a service did not start, stop or answer                 exit 6
+    │   ├── PortInUse         somebody else holds the port
+    │   └── AlreadyRunning    another `up` or `down` is at work here
+    ├── NetworkError          a download or a request failed                          exit 7
+    ├── ApprovalError         an action is not approved, expired, or was changed      exit 8
+    └── NotBuiltYet           a later phase                                           exit 9
+
+Foreign errors are mapped where they come in, with ``raise ... from exc``. An unexpected exception
+is a defect: the command line prints one line with the log file's path and exits with 70.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class SuiteError(Exception):
+    """An error with a stable ``code``, a message (what, where) and a hint (what to do).
+
+    ``details`` holds JSON-able facts for ``--json``; never secrets.
+    """
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+    http_status: ClassVar[int] = 500
+
+    def __init__(self, message: str, *, hint: str = "", **details: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.details = details
+
+    def as_dict(self) -> dict[str, Any]:
+        """The error as the ``error`` member of the JSON envelope."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "hint": self.hint,
+            **({"details": self.details} if self.details else {}),
+        }
+
+
+class UsageError(SuiteError):
+    code = "usage"
+    exit_code = 2
+    http_status = 400
+
+
+class SettingsError(SuiteError):
+    """A setting is wrong. The message names key, value, what is allowed, where it was set."""
+
+    code = "settings"
+    exit_code = 3
+
+
+class ModelError(SuiteError):
+    code = "model"
+    exit_code = 4
+
+
+class GgufError(ModelError):
+    code = "gguf_invalid"
+
+
+class FitError(SuiteError):
+    code = "does_not_fit"
+    exit_code = 4
+    http_status = 503
+
+
+class EngineError(SuiteError):
+    code = "engine"
+    exit_code = 5
+    http_status = 502
+
+
+class EngineNotFound(EngineError):
+    code = "engine_not_found"
+
+
+class LoadFailed(EngineError):
+    code = "load_failed"
+    http_status = 503
+
+
+class GatewayError(SuiteError):
+    code = "gateway"
+    exit_code = 5
+
+
+class StackError(SuiteError):
+    code = "stack"
+    exit_code = 6
+
+
+class PortInUse(StackError):
+    code = "port_in_use"
+
+
+class AlreadyRunning(StackError):
+    code = "already_running"
+
+
+class NetworkError(SuiteError):
+    code = "network"
+    exit_code = 7
+    http_status = 502
+
+
+class ApprovalError(SuiteError):
+    code = "approval"
+    exit_code = 8
+    http_status = 403
+
+
+class NotBuiltYet(SuiteError):
+    code = "not_built_yet"
+    exit_code = 9
+    http_status = 501

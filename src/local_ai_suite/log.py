@@ -1,0 +1,43 @@
+"""Logging: a quiet console, a full log in a private file per run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_KEPT_RUNS = 20
+
+
+def log_to_file(folder: Path, name: str) -> Path:
+    """Send all log records of this process to ``folder/name-PID.log``, mode 600.
+
+    Older files of the same name are removed but for the newest 20.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    old = sorted(folder.glob(f"{name}-*.log"), key=lambda file: file.stat().st_mtime)
+    for file in old[:-_KEPT_RUNS]:
+        file.unlink(missing_ok=True)
+    path = folder / f"{name}-{os.getpid()}.log"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    stream = os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace")
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter(_FORMAT))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    return path
+
+
+def log_to_stderr(level: int = logging.INFO) -> None:
+    """For services: their stderr is the service's log file."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter(_FORMAT))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(level)

@@ -1,0 +1,116 @@
+"""Where things live.
+
+Everything that the suite writes lies inside the project folder, so that deleting the folder
+uninstalls it. The one exception: state whose safety needs private file modes and working locks,
+when the project lies on a Windows drive mounted in WSL2 (``/mnt/c`` has neither).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT_VARIABLE = "LAIS_PROJECT"
+STATE_VARIABLE = "LAIS_STATE"
+
+_PRIVATE_DIRECTORY = 0o700
+# Filesystem types through which WSL2 shows Windows drives (`drvfs` is WSL1's name; WSL2 uses 9p,
+# or virtiofs from WSL 2.0 on).
+_WINDOWS_FILESYSTEMS = frozenset({"9p", "drvfs", "v9fs", "virtiofs"})
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The project's folders. ``project`` and ``state`` are absolute."""
+
+    project: Path
+    state: Path
+
+    @property
+    def env_file(self) -> Path:
+        return self.project / ".env"
+
+    @property
+    def env_example(self) -> Path:
+        return self.project / ".env.example"
+
+    @property
+    def models_toml(self) -> Path:
+        return self.project / "models.toml"
+
+    @property
+    def gateway_config(self) -> Path:
+        return self.project / "services" / "api-gateway" / "config.p1.yaml"
+
+    @property
+    def compose_dir(self) -> Path:
+        return self.project / "docker"
+
+    @property
+    def cache(self) -> Path:
+        return self.project / ".cache"
+
+    @property
+    def logs(self) -> Path:
+        return self.state / "logs"
+
+    @property
+    def run_file(self) -> Path:
+        return self.state / "run.json"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.state / "lock"
+
+    @property
+    def project_id(self) -> str:
+        """Eight hex digits that tell two clones on one machine apart."""
+        return hashlib.sha256(str(self.project).encode()).hexdigest()[:8]
+
+    def ensure_state(self) -> Path:
+        """Make the state folder and its log folder, readable by their owner only."""
+        for folder in (self.state, self.logs):
+            folder.mkdir(parents=True, exist_ok=True, mode=_PRIVATE_DIRECTORY)
+        return self.state
+
+
+def find_paths(environ: dict[str, str] | None = None) -> Paths:
+    """The project that this package serves: ``LAIS_PROJECT``, else the checkout it lies in.
+
+    A wheel installed elsewhere uses the working directory.
+    """
+    env = os.environ if environ is None else environ
+    if named := env.get(PROJECT_VARIABLE):
+        project = Path(named).expanduser().resolve()
+    else:
+        checkout = Path(__file__).resolve().parents[2]
+        project = checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
+    if named := env.get(STATE_VARIABLE):
+        state = Path(named).expanduser().resolve()
+    elif filesystem_type(project) in _WINDOWS_FILESYSTEMS:
+        digest = hashlib.sha256(str(project).encode()).hexdigest()[:8]
+        home = Path(env.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+        state = home / "local-ai-suite" / f"{project.name}-{digest}"
+    else:
+        state = project / ".state"
+    return Paths(project=project, state=state)
+
+
+def filesystem_type(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str | None:
+    """The type of the filesystem that ``path`` lies on (``ext4``, ``9p``), ``None`` if unknown."""
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    best, kind = -1, None
+    target = path.resolve()
+    for line in lines:
+        fields = line.split()
+        if len(fields) < 3:
+            continue
+        mount = Path(fields[1].replace("\\040", " "))
+        if (target == mount or mount in target.parents) and len(mount.parts) >= best:
+            best, kind = len(mount.parts), fields[2]
+    return kind

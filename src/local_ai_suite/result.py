@@ -1,0 +1,54 @@
+"""What a command returns, and the one place where it becomes text or JSON.
+
+The envelope of ``--json`` is the same for every command::
+
+    {"ok": true,  "command": "status", "data": {...}, "warnings": ["..."]}
+    {"ok": false, "command": "up", "error": {"code", "message", "hint", "details"?}, "warnings": []}
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+if TYPE_CHECKING:
+    from local_ai_suite.errors import SuiteError
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A finished command: ``text`` for a person, ``data`` (JSON-able) for a program.
+
+    ``exit_code`` is non-zero for a command that worked and whose answer is "no", such as a
+    preflight that found a failure.
+    """
+
+    command: str
+    text: str
+    data: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    exit_code: int = 0
+
+    def as_json(self) -> str:
+        return _dump(
+            {
+                "ok": self.exit_code == 0,
+                "command": self.command,
+                "data": self.data,
+                "warnings": list(self.warnings),
+            }
+        )
+
+
+def error_as_json(command: str, error: SuiteError) -> str:
+    return _dump({"ok": False, "command": command, "error": error.as_dict(), "warnings": []})
+
+
+def error_as_text(error: SuiteError) -> str:
+    return f"error: {error.message}" + (f"\n  {error.hint}" if error.hint else "")
+
+
+def _dump(value: dict[str, Any]) -> str:
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode()

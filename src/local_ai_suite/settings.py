@@ -1,0 +1,240 @@
+"""Frozen settings: defaults < ``.env`` < environment < flags.
+
+Each field of :class:`Settings` is one key of ``.env`` (its name in capitals); its metadata holds
+how it is read and what is allowed. An empty value means the default unless the field says
+otherwise. Keys that the suite does not know are left alone (``.env`` also holds provider keys for
+LiteLLM), but one that looks like a misspelt setting is reported in ``Settings.warnings``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from local_ai_suite import dotenv
+from local_ai_suite.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from local_ai_suite.paths import Paths
+
+T = TypeVar("T")
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+CACHE_TYPES = ("auto", "f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
+_TRUE = {"true": True, "1": True, "yes": True, "on": True}
+_FALSE = {"false": False, "0": False, "no": False, "off": False}
+_MISSPELT = 0.8  # difflib's ratio: CHAT_MODLE is CHAT_MODEL, OPENAI_API_KEY is nothing of ours
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """How text becomes a value: ``read`` raises ``ValueError``; ``allowed`` says what fits."""
+
+    read: Callable[[str], Any]
+    allowed: str
+    empty_is_value: bool = False
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        value = int(text)
+        if not low <= value <= high:
+            raise ValueError(text)
+        return value
+
+    return read
+
+
+def _auto_or(read: Callable[[str], T]) -> Callable[[str], T | None]:
+    return lambda text: None if text == "auto" else read(text)
+
+
+def _flag(text: str) -> bool:
+    return {**_TRUE, **_FALSE}[text.lower()]
+
+
+def _one_of(*words: str) -> Reader:
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError(text)
+        return text
+
+    return Reader(read, ", ".join(words))
+
+
+def _seconds(text: str) -> float:
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    value = float(text[:-1]) * units[text[-1]] if text[-1:] in units else float(text)
+    if not 0 <= value <= 30 * 24 * 3600:
+        raise ValueError(text)
+    return value
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+PORT = Reader(_whole(1, 65535), "a port number from 1 to 65535")
+FLAG = Reader(_flag, "true or false")
+TEXT = Reader(str, "any text")
+WORDS = Reader(_words, "words separated by commas")
+SECONDS = Reader(_seconds, "seconds, or a number with s, m or h such as 10m")
+CONTEXT = Reader(_auto_or(_whole(1, 16_777_216)), "auto, or a number of tokens")
+LAYERS = Reader(_auto_or(_whole(0, 10_000)), "auto, or a number of layers (0: CPU only)")
+COUNT = Reader(_auto_or(_whole(1, 4096)), "auto, or a whole number from 1")
+
+
+def _of(reader: Reader, default: Any) -> Any:
+    return field(default=default, metadata={"reader": reader})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings, read and checked. ``None`` means "not set" or "auto": nobody decided."""
+
+    # Addresses and keys
+    api_gateway_port: int = _of(PORT, 8000)
+    inference_port: int = _of(PORT, 8001)
+    bind_address: str = _of(TEXT, "127.0.0.1")
+    require_key: bool = _of(FLAG, False)
+    litellm_master_key: str | None = _of(TEXT, None)
+    allowed_hosts: tuple[str, ...] = _of(WORDS, ())
+    # Models
+    models_dir: str = _of(TEXT, "models")
+    chat_model: str | None = _of(TEXT, None)
+    code_model: str | None = _of(TEXT, None)
+    embed_model: str | None = _of(TEXT, None)
+    # How they are loaded; None is "auto": the plan decides
+    n_gpu_layers: int | None = _of(LAYERS, None)
+    ctx_size: int | None = _of(CONTEXT, None)
+    parallel: int | None = _of(COUNT, None)
+    cache_type_k: str = _of(_one_of(*CACHE_TYPES), "auto")
+    cache_type_v: str = _of(_one_of(*CACHE_TYPES), "auto")
+    threads: int | None = _of(COUNT, None)
+    keep_alive: float = _of(SECONDS, 600.0)
+    load_timeout: float = _of(SECONDS, 600.0)
+    on_misfit: Literal["fail", "warn"] = _of(_one_of("fail", "warn"), "fail")
+    # The empty text is the CPU (the specification's rollback); None leaves it to the driver.
+    cuda_visible_devices: str | None = _of(
+        Reader(str, "device numbers such as 0 or 0,1; empty for the CPU", empty_is_value=True), None
+    )
+    # How the stack runs
+    runtime: Literal["auto", "docker", "native"] = _of(_one_of("auto", "docker", "native"), "auto")
+    llama_server: str | None = _of(TEXT, None)
+    gateway_relay: Literal["on", "off"] = _of(_one_of("on", "off"), "on")
+    max_request_mib: int = _of(Reader(_whole(1, 4096), "1 to 4096"), 64)
+    # Downloads
+    hf_endpoint: str = _of(TEXT, "https://huggingface.co")
+    hf_token: str | None = _of(TEXT, None)
+    # Where each value came from ("default", ".env line 3", "environment", "flag") and what to say
+    sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    warnings: tuple[str, ...] = field(default=(), repr=False, compare=False)
+
+    @property
+    def on_loopback(self) -> bool:
+        return self.bind_address in LOOPBACK
+
+    @property
+    def inference_api_base(self) -> str:
+        """What ``os.environ/INFERENCE_API_BASE`` in the gateway's config stands for, natively."""
+        return f"http://127.0.0.1:{self.inference_port}/v1"
+
+    def models_path(self, paths: Paths) -> Path:
+        """``MODELS_DIR``, absolute; a relative one is relative to the project."""
+        return (paths.project / Path(self.models_dir).expanduser()).resolve()
+
+
+KEYS: dict[str, str] = {
+    item.name.upper(): item.name for item in fields(Settings) if "reader" in item.metadata
+}
+SECRET_KEYS = frozenset({"LITELLM_MASTER_KEY", "HF_TOKEN"})
+
+
+def load_settings(
+    paths: Paths,
+    *,
+    environ: Mapping[str, str] | None = None,
+    flags: Mapping[str, str] | None = None,
+) -> Settings:
+    """Read ``.env`` (if there is one), the environment and ``flags``; check every value.
+
+    Raises :class:`SettingsError` that names key, value, what is allowed and where it was set.
+    """
+    env = os.environ if environ is None else environ
+    values: dict[str, str] = {}
+    sources: dict[str, str] = {}
+    warnings: list[str] = []
+    for key, entry in _read_env_file(paths, env).items():
+        if key in KEYS:
+            values[key] = entry.value
+            sources[key] = f"{paths.env_file.name} line {entry.line}"
+        elif near := difflib.get_close_matches(key, KEYS, n=1, cutoff=_MISSPELT):
+            warnings.append(
+                f"{paths.env_file.name} line {entry.line}: {key} is not a setting; "
+                f"did you mean {near[0]}?"
+            )
+    for name, more in (("environment", env), ("flag", flags or {})):
+        for key in KEYS:
+            if key in more:
+                values[key], sources[key] = more[key], name
+    read = {
+        KEYS[key]: value
+        for key, text in values.items()
+        if (value := _read_value(key, text, sources[key])) is not _DEFAULT
+    }
+    return _check_together(Settings(**read, sources=sources, warnings=tuple(warnings)))
+
+
+_DEFAULT = object()
+
+
+def _read_env_file(paths: Paths, env: Mapping[str, str]) -> dict[str, dotenv.Entry]:
+    try:
+        text = paths.env_file.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as exc:
+        raise SettingsError(
+            f"{paths.env_file} cannot be read: {exc}",
+            hint="Make it a readable UTF-8 text file; .env.example shows every setting.",
+        ) from exc
+    return dotenv.parse(text, env, name=paths.env_file.name)
+
+
+def _read_value(key: str, text: str, source: str) -> Any:
+    definition = next(item for item in fields(Settings) if item.name == KEYS[key])
+    reader: Reader = definition.metadata["reader"]
+    text = text.strip()
+    if not text and not reader.empty_is_value:
+        return _DEFAULT
+    try:
+        return reader.read(text)
+    except (ValueError, KeyError, IndexError) as exc:
+        shown = "(hidden)" if key in SECRET_KEYS else repr(text)
+        raise SettingsError(
+            f"{key} is {shown} (set in: {source}); allowed: {reader.allowed}",
+            hint=f"Change {key} there, or remove it for the default.",
+            key=key,
+            source=source,
+        ) from exc
+
+
+def _check_together(settings: Settings) -> Settings:
+    if settings.api_gateway_port == settings.inference_port:
+        raise SettingsError(
+            f"API_GATEWAY_PORT and INFERENCE_PORT are both {settings.inference_port}",
+            hint="Give the gateway and the engine a port each (8000 and 8001 by default).",
+            key="API_GATEWAY_PORT",
+        )
+    if not settings.on_loopback and not settings.require_key:
+        raise SettingsError(
+            f"BIND_ADDRESS={settings.bind_address} lets other machines in, but REQUIRE_KEY is off",
+            hint="Set REQUIRE_KEY=true in .env, or leave BIND_ADDRESS at 127.0.0.1.",
+            key="BIND_ADDRESS",
+        )
+    return settings
