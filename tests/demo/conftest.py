@@ -13,7 +13,7 @@ import pytest
 from local_ai_suite.demo import write_scripted_gguf
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 _STOP_SECONDS = 10.0
@@ -52,6 +52,11 @@ def serve(model: Path, context: int = 4096, mode: str = "chat") -> Iterator[http
                 engine.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 engine.kill()
+
+
+@pytest.fixture(scope="session", name="serve")
+def _serve() -> Callable[..., contextlib.AbstractContextManager[httpx.Client]]:
+    return serve
 
 
 @pytest.fixture(scope="session")

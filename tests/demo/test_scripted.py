@@ -18,17 +18,20 @@ from local_ai_suite.demo import (
     write_scripted_gguf,
 )
 from local_ai_suite.demo.scripted import _Vocabulary
-
-from .conftest import serve
+from local_ai_suite.errors import ModelError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     import httpx
 
 
-def _tool(name: str) -> dict[str, Any]:
-    parameters = {"type": "object", "properties": {"city": {"type": "string"}}}
+def _tool(name: str, *arguments: str) -> dict[str, Any]:
+    """The engine's grammar holds the model to these arguments."""
+    properties = {argument: {"type": "string"} for argument in arguments or ("city",)}
+    parameters = {"type": "object", "properties": properties}
     return {"type": "function", "function": {"name": name, "parameters": parameters}}
 
 
@@ -122,11 +125,13 @@ def test_completes_and_fills_in(scripted: httpx.Client) -> None:
     assert scripted.post("/infill", json=body).json()["content"] == "return a + b"
 
 
-def test_a_rule_may_call_several_tools_and_take_several_turns(tmp_path: Path) -> None:
+def test_a_rule_may_call_several_tools_and_take_several_turns(
+    tmp_path: Path, serve: Callable[..., AbstractContextManager[httpx.Client]]
+) -> None:
     both = Calls((Call("read", {"path": "a.txt"}), Call("read", {"path": "b.txt"})), "Let me look.")
     rule = Rule("{%- go -%}", (both, Call("write", {"path": "c.txt", "text": "{}"}), Say("Done.")))
     path = write_scripted_gguf(tmp_path / "s.gguf", Script(rules=(rule,)))
-    tools = [_tool("read"), _tool("write")]
+    tools = [_tool("read", "path"), _tool("write", "path", "text")]
     messages: list[dict[str, Any]] = [{"role": "user", "content": "now {%- go -%}"}]
     seen = []
     with serve(path) as client:
@@ -137,7 +142,7 @@ def test_a_rule_may_call_several_tools_and_take_several_turns(tmp_path: Path) ->
             messages.append(message)
             messages += [{"role": "tool", "tool_call_id": c["id"], "content": "ok"} for c in calls]
     assert seen == [
-        ("Let me look.", ['{"path": "a.txt"}', '{"path": "b.txt"}']),
+        ("Let me look.\n", ['{"path": "a.txt"}', '{"path": "b.txt"}']),
         ("", ['{"path": "c.txt", "text": "{}"}']),
         ("Done.", []),
     ]
@@ -155,5 +160,5 @@ def test_every_text_is_cut_into_tokens_of_its_own() -> None:
 
 
 def test_a_text_of_one_byte_is_refused() -> None:
-    with pytest.raises(ValueError, match="two bytes"):
+    with pytest.raises(ModelError, match="two bytes"):
         build_scripted_gguf(Script(default=Say("a")))

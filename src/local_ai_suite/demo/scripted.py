@@ -29,6 +29,8 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from local_ai_suite.errors import ModelError
+
 from .gguf_writer import U32, I32Array, Tensor, TensorType, TokenType, Value, gguf_bytes
 from .template import scripted_template
 
@@ -60,7 +62,10 @@ class Say:
 
 @dataclass(frozen=True)
 class Call:
-    """A tool call in the Hermes/Qwen form; made only when the request offers a tool so named."""
+    """A tool call in the Hermes/Qwen form; made only when the request offers a tool so named.
+
+    The arguments must fit that tool's schema: the engine's grammar lets no others through.
+    """
 
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -141,7 +146,7 @@ def write_scripted_gguf(path: Path, script: Script = DEFAULT) -> Path:
 def build_scripted_gguf(script: Script = DEFAULT) -> bytes:
     """The model as a GGUF file; equal scripts give equal bytes.
 
-    Raises ValueError for a text of fewer than two bytes (a byte's token is the prompt's own).
+    Raises ModelError for a text of fewer than two bytes (a byte's token is the prompt's own).
     """
     vocabulary = _Vocabulary(script)
     codes = _codes(len(vocabulary.tokens) - vocabulary.first_scripted)
@@ -156,7 +161,7 @@ class _Vocabulary:
         texts = {say.text for say in says}
         for text in texts:
             if len(text.encode()) < 2:
-                raise ValueError(f"a scripted text needs at least two bytes, not {text!r}")
+                raise ModelError(f"a scripted text needs at least two bytes, not {text!r}")
         self.merges = _merges_without({_mapped(text) for text in texts})
         self.tokens = [_byte_map()[b] for b in range(256)]
         self.tokens += [left + right for left, right in self.merges]
@@ -175,7 +180,7 @@ class _Vocabulary:
         for say in sorted(says, key=lambda s: (len(s.text), s.text, s.forever)):
             twin = Say(say.text, not say.forever)
             if twin in chains:
-                raise ValueError(f"the same text cannot both end and go on forever: {say.text!r}")
+                raise ModelError(f"the same text cannot both end and go on forever: {say.text!r}")
             chains[say] = self._add_chain(say)
         for number, say in enumerate(says):
             self.entry[say] = f"<|say_{number}|>"

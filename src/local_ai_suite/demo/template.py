@@ -122,5 +122,6 @@ def scripted_template(
     control token that follows when no rule fits. A user message that comes right after a tool's
     answer and holds no trigger (clients add reminders there) does not begin anew.
     """
-    head = f"{{%- set rules = {json.dumps(rules, ensure_ascii=False)} %}}\n{{%- set default = {json.dumps(default)} %}}\n"
+    literal = json.dumps(rules, ensure_ascii=False)  # JSON's lists and strings are Jinja's too
+    head = f"{{%- set rules = {literal} %}}\n{{%- set default = {json.dumps(default)} %}}\n"
     return head + (_HISTORY + _SCRIPT).strip()
