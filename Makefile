@@ -1,0 +1,43 @@
+# Local AI Suite. Each target is a thin door to `lais`; `make` alone prints this help.
+SHELL := /bin/sh
+PYTHON ?= python3
+LAIS := .venv/bin/lais
+# `make up-p1 ARGS=--json` hands further words to the command behind a target.
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help up-p1 up-p2 up-p3 down restart status logs preflight test lint bench env env-dev
+
+help:  ## Show this help
+	@awk 'BEGIN {FS = ":.*## "; print "Local AI Suite: your own AI on your own machine.\n"} \
+	  /^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2} \
+	  END {print "\nStart with: make up-p1"}' $(MAKEFILE_LIST)
+
+env:
+	@$(PYTHON) scripts/bootstrap.py
+env-dev:
+	@$(PYTHON) scripts/bootstrap.py --dev
+
+up-p1: env  ## Start phase 1: models behind http://localhost:8000/v1
+	@$(LAIS) up p1 $(ARGS)
+up-p2: env  ## Start phase 2 (documents, RAG): not built yet
+	@$(LAIS) up p2 $(ARGS)
+up-p3: env  ## Start phase 3 (MCP tools): not built yet
+	@$(LAIS) up p3 $(ARGS)
+down: env  ## Stop everything
+	@$(LAIS) down $(ARGS)
+restart: env  ## Stop, then start again
+	@$(LAIS) restart $(ARGS)
+status: env  ## What runs, since when, with which models and memory
+	@$(LAIS) status $(ARGS)
+logs: env  ## Follow the logs of all services (Ctrl-C ends)
+	@$(LAIS) logs -f $(ARGS)
+preflight: env  ## Check this machine before starting
+	@$(LAIS) doctor --preflight $(ARGS)
+
+test: env-dev  ## Run the tests (under 10 minutes on two cores)
+	@.venv/bin/python -m pytest -m "not slow and not docker and not clients" $(ARGS)
+lint: env-dev  ## Check style and types
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+bench: env-dev  ## Measure: gateway, engine, fit and pool, as ratios
+	@.venv/bin/python -m benchmarks $(ARGS)
