@@ -46,7 +46,7 @@ def use_a_supported_python():
     for minor in range(NEWEST[1], OLDEST[1] - 1, -1):
         other = shutil.which("python3.%d" % minor)
         if other:
-            os.execv(other, [other, os.path.abspath(__file__)] + sys.argv[1:])
+            os.execv(other, [other, os.path.abspath(__file__), *sys.argv[1:]])
     stop(
         UNUSABLE,
         "error: Python %d.%d to %d.%d is needed; this is %s (%s)."
