@@ -1,0 +1,1 @@
+"""The gateway: HTTP on port 8000."""

@@ -1,0 +1,112 @@
+"""Error answers in the envelope of the API that was called, and a context overflow by its name.
+
+llama.cpp says ``{"error": {"code": 400, "message", "type", ...}}`` on every route, also on
+Anthropic's, with the HTTP status as the code and no ``param``; a prompt that is too long is a type
+of its own (``exceed_context_size_error``, tools/server/server-context.cpp) that no SDK knows.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CONTEXT_LENGTH_EXCEEDED = "context_length_exceeded"
+
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "timeout_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    501: "not_supported_error",
+    503: "overloaded_error",
+}
+"""Anthropic's error types by status (its documentation, "Errors"), and 501, which it lacks."""
+
+_OVERFLOW = re.compile(rb"\((\d+) tokens\) exceeds? the available context size \((\d+) tokens\)")
+_MOST_FOREIGN_TEXT = 500
+
+
+def openai_error(
+    message: str, *, kind: str = "invalid_request_error", param: str | None = None,
+    code: str | None = None, **more: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """OpenAI's inner error object; ``more`` holds numbers that a program may want."""
+    return {"message": message, "type": kind, "param": param, "code": code, **more}
+
+
+def error_body(route: str, status: int, error: Mapping[str, Any]) -> bytes:
+    """The whole body for ``error`` (OpenAI's inner object) in the envelope of ``route``'s API."""
+    if route.startswith("/v1/messages"):
+        kind = _TYPES.get(status, "api_error")
+        inner = {**error, "type": kind}
+        if error.get("code") == CONTEXT_LENGTH_EXCEEDED:
+            # Claude Code looks for these words to compact the conversation.
+            used, most = error.get("n_prompt_tokens"), error.get("n_ctx")
+            inner["message"] = f"prompt is too long: {used} tokens > {most} maximum"
+        kept = {key: value for key, value in inner.items() if value is not None}
+        return orjson.dumps({"type": "error", "error": kept})
+    if route.startswith("/api/"):
+        return orjson.dumps({"error": error["message"]})
+    return orjson.dumps({"error": dict(error)})
+
+
+def mend_error(route: str, status: int, body: bytes) -> tuple[int, bytes]:
+    """Status and body to answer for the engine's (status 400 or more, JSON or anything else)."""
+    return status, error_body(route, status, read_error(status, body))
+
+
+def read_error(status: int, body: bytes) -> dict[str, Any]:
+    """OpenAI's inner error object for whatever the engine said."""
+    try:
+        said = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        said = None
+    inner = said.get("error", said) if isinstance(said, dict) else None
+    if isinstance(inner, str):
+        inner = {"message": inner}
+    if not isinstance(inner, dict) or not isinstance(inner.get("message"), str):
+        text = body.decode("utf-8", "replace").strip()[:_MOST_FOREIGN_TEXT]
+        return openai_error(text or f"the engine answered {status}", kind=_openai_type(status))
+    used, most = inner.get("n_prompt_tokens"), inner.get("n_ctx")
+    if (used is None or most is None) and (found := _OVERFLOW.search(inner["message"].encode())):
+        used, most = int(found[1]), int(found[2])
+    if inner.get("type") == "exceed_context_size_error" and used is not None and most is not None:
+        return openai_error(
+            f"This model's context holds {most} tokens, but the request has {used} tokens. "
+            "Shorten it, or load the model with a larger context.",
+            param="messages",
+            code=CONTEXT_LENGTH_EXCEEDED,
+            n_prompt_tokens=used,
+            n_ctx=most,
+        )
+    code = inner.get("code")
+    rest = {key: inner[key] for key in inner if key not in {"message", "type", "param", "code"}}
+    return openai_error(
+        inner["message"],
+        kind=str(inner.get("type") or _openai_type(status)),
+        param=inner.get("param"),
+        code=code if isinstance(code, str) else None,
+        **rest,
+    )
+
+
+def fail_event(route: str, error: Mapping[str, Any]) -> bytes:
+    """The event with which ``route``'s API says in mid-stream that it failed."""
+    body = error_body(route, 500, error)
+    if route.startswith("/v1/messages"):
+        return b"event: error\ndata: " + body + b"\n\n"
+    if route.startswith("/api/"):
+        return body + b"\n"
+    return b"data: " + body + b"\n\n"
+
+
+def _openai_type(status: int) -> str:
+    return _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")

@@ -1,0 +1,48 @@
+"""Server-sent events, cut out of a byte stream; the format is WHATWG HTML, section 9.2."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+DONE = b"data: [DONE]\n\n"
+
+
+class EventReader:
+    """Feed it bytes cut anywhere; it gives the data of every whole event, and drops comments."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        text = self._rest + chunk
+        if b"\r" in text:
+            # A lone \r at the end may be half of \r\n: wait for the other half.
+            keep = b"\r" if text.endswith(b"\r") else b""
+            text = (
+                text[: len(text) - len(keep)].replace(b"\r\n", b"\n").replace(b"\r", b"\n") + keep
+            )
+        *events, self._rest = text.split(b"\n\n")
+        return [data for event in events if (data := _data(event))]
+
+    def finish(self) -> list[bytes]:
+        """The last event when the stream ended without its empty line."""
+        rest, self._rest = self._rest, b""
+        data = _data(rest.rstrip(b"\r\n"))
+        return [data] if data else []
+
+
+def _data(event: bytes) -> bytes:
+    lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line[:5] == b"data:"]
+    return b"\n".join(lines)
+
+
+def data_event(value: Any) -> bytes:
+    """One event without a name, as OpenAI's chat completions have them."""
+    return b"data: " + orjson.dumps(value) + b"\n\n"
+
+
+def named_event(name: str, value: Any) -> bytes:
+    """One event with a name, as the Responses and the Messages API have them."""
+    return b"event: " + name.encode() + b"\ndata: " + orjson.dumps(value) + b"\n\n"

@@ -1,0 +1,137 @@
+"""A public name that differs from the engine's, and errors in the caller's envelope."""
+
+from __future__ import annotations
+
+import itertools
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from local_ai_suite.gateway import mends
+from local_ai_suite.gateway.mends.sse import EventReader
+
+TARGET = mends.Target(public="gpt-4o", engine="local-chat")
+SAME = mends.Target(public="local-chat", engine="local-chat")
+CHAT = "/v1/chat/completions"
+OVERFLOW = (
+    b'{"error":{"code":400,"message":"request (27014 tokens) exceeds the available context size '
+    b'(2048 tokens), try increasing it","type":"exceed_context_size_error",'
+    b'"n_prompt_tokens":27014,"n_ctx":2048}}'
+)
+
+
+def test_a_request_under_the_engines_own_name_needs_no_mend() -> None:
+    assert mends.plan(CHAT, b'{"model":"local-chat","messages":[]}', SAME) is None
+
+
+def test_only_the_name_changes_in_the_request() -> None:
+    body = (
+        b'{ "messages" : [{"role":"user","content":"\\"model\\":\\"gpt-4o\\""}],"model" :"gpt-4o"}'
+    )
+    plan = mends.plan(CHAT, body, TARGET)
+    assert isinstance(plan, mends.Mend)
+    assert plan.body == body.replace(b'"model" :"gpt-4o"', b'"model" :"local-chat"')
+
+
+def test_a_member_called_model_inside_the_request_is_left_alone() -> None:
+    body = b'{"metadata":{"model":"gpt-4o"},"model":"gpt-4o"}'
+    plan = mends.plan(CHAT, body, TARGET)
+    assert isinstance(plan, mends.Mend)
+    assert orjson.loads(plan.body) == {"metadata": {"model": "gpt-4o"}, "model": "local-chat"}
+
+
+def test_only_the_name_changes_in_the_answer() -> None:
+    plan = mends.plan(CHAT, b'{"model":"gpt-4o"}', TARGET)
+    assert isinstance(plan, mends.Mend)
+    answer = b'{"choices":[{"text":"\\"model\\":\\"local-chat\\""}], "x":1.50,"model":"local-chat"}'
+    assert plan.answer(answer) == answer.replace(b'},"model":"l', b'}, "model":"l').replace(
+        b'"model":"local-chat"}', b'"model":"gpt-4o"}'
+    )
+
+
+def test_a_tools_input_in_the_answer_keeps_its_own_member_called_model() -> None:
+    plan = mends.plan("/v1/messages", b'{"model":"gpt-4o"}', TARGET)
+    assert isinstance(plan, mends.Mend)
+    answer = {"content": [{"input": {"model": "local-chat"}}], "model": "local-chat"}
+    said = orjson.loads(plan.answer(orjson.dumps(answer)))
+    assert said == {"content": [{"input": {"model": "local-chat"}}], "model": "gpt-4o"}
+
+
+STREAM = (
+    'data: {"choices":[{"delta":{"content":"안녕 \\"model\\":\\"local-chat\\""}}],'
+    '"model":"local-chat"}\n\ndata: {"model":"local-chat","x":"\\"mod"}\n\ndata: [DONE]\n\n'
+).encode()
+
+
+@given(st.lists(st.integers(0, len(STREAM)), max_size=12))
+def test_a_stream_may_be_cut_anywhere(cuts: list[int]) -> None:
+    plan = mends.plan(CHAT, b'{"model":"gpt-4o","stream":true}', TARGET)
+    assert isinstance(plan, mends.Mend)
+    assert plan.streams
+    stream = plan.stream()
+    edges = [0, *sorted(cuts), len(STREAM)]
+    said = b"".join(stream.feed(STREAM[a:b]) for a, b in itertools.pairwise(edges))
+    assert said + stream.finish() == STREAM.replace(b'"model":"local-chat"', b'"model":"gpt-4o"')
+
+
+def test_a_whole_event_is_never_held_back() -> None:
+    plan = mends.plan(CHAT, b'{"model":"gpt-4o","stream":true}', TARGET)
+    assert isinstance(plan, mends.Mend)
+    event = b'data: {"model":"local-chat"}\n\n'
+    assert plan.stream().feed(event) == b'data: {"model":"gpt-4o"}\n\n'
+
+
+@given(st.lists(st.integers(0, 60), max_size=8), st.sampled_from([b"\n", b"\r\n", b"\r"]))
+def test_events_may_be_cut_anywhere_and_end_their_lines_in_any_way(
+    cuts: list[int], newline: bytes
+) -> None:
+    text = "event: a\ndata: 안\ndata:b\n\n: comment\n\ndata: c\n\n".encode().replace(b"\n", newline)
+    reader = EventReader()
+    edges = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
+    said = [e for a, b in itertools.pairwise(edges) for e in reader.feed(text[a:b])]
+    assert said + reader.finish() == ["안\nb".encode(), b"c"]
+
+
+def test_a_context_overflow_has_openais_code_and_both_numbers() -> None:
+    status, body = mends.mend_error(CHAT, 400, OVERFLOW)
+    error = orjson.loads(body)["error"]
+    assert status == 400
+    assert error["code"] == "context_length_exceeded"
+    assert error["type"] == "invalid_request_error"
+    assert (error["n_prompt_tokens"], error["n_ctx"]) == (27014, 2048)
+    assert "27014" in error["message"]
+    assert "2048" in error["message"]
+
+
+def test_a_context_overflow_on_the_messages_route_is_anthropics() -> None:
+    _, body = mends.mend_error("/v1/messages", 400, OVERFLOW)
+    said = orjson.loads(body)
+    assert said["type"] == "error"
+    assert said["error"]["type"] == "invalid_request_error"
+    assert said["error"]["message"] == "prompt is too long: 27014 tokens > 2048 maximum"
+
+
+def test_ollamas_errors_are_one_text() -> None:
+    _, body = mends.mend_error("/api/chat", 400, OVERFLOW)
+    assert "27014" in orjson.loads(body)["error"]
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"error":null}', b'"x"', b"\xff\xfe"])
+@pytest.mark.parametrize("route", [CHAT, "/v1/messages", "/api/chat"])
+def test_whatever_the_engine_answers_becomes_an_envelope(route: str, body: bytes) -> None:
+    status, mended = mends.mend_error(route, 500, body)
+    error = orjson.loads(mended)["error"]
+    assert status == 500
+    assert error if isinstance(error, str) else error["message"]
+
+
+def test_an_integer_code_of_the_engine_becomes_none() -> None:
+    _, body = mends.mend_error(CHAT, 400, b'{"error":{"code":400,"message":"no","type":"t"}}')
+    assert orjson.loads(body)["error"] == {
+        "message": "no",
+        "type": "t",
+        "param": None,
+        "code": None,
+    }
