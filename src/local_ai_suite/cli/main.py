@@ -24,6 +24,11 @@ INTERRUPTED = 130  # 128 + SIGINT, what a shell expects
 # no verb.
 VERBS: dict[str, tuple[str, str]] = {
     # The stack
+    "up": ("up", "start a phase and wait until it answers"),
+    "down": ("up", "stop everything this project started"),
+    "restart": ("up", "stop, then start again"),
+    "status": ("status", "what runs, with which models and memory"),
+    "logs": ("status", "the logs of all services"),
     #
     # Before and after: what is there, what fits
     #

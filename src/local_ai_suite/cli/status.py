@@ -1,0 +1,63 @@
+"""``lais status``, ``lais logs``."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+
+import click
+
+from local_ai_suite.cli.output import json_option, show
+from local_ai_suite.paths import find_paths
+from local_ai_suite.result import Result
+from local_ai_suite.settings import load_settings
+from local_ai_suite.stack import logs, runtime, status
+
+_COLOURS = ("cyan", "green", "magenta", "yellow", "blue")
+
+
+@click.command()
+@json_option
+def status_command(as_json: bool) -> int:
+    """What runs, since when, on which port, with which models and memory.
+
+    Exit code 0: everything is ready; 1: nothing runs, or something is not ready.
+    """
+    paths = find_paths()
+    settings = load_settings(paths)
+    stack = runtime.current(paths, settings)
+    result = Result(
+        "status",
+        status.as_text(stack),
+        {"running": stack.running, "healthy": stack.healthy, **asdict(stack)},
+        exit_code=0 if stack.healthy else 1,
+    )
+    return show(result, as_json=as_json)
+
+
+@click.command()
+@click.option("-f", "--follow", is_flag=True, help="Go on with new lines until Ctrl-C.")
+@click.option("-n", "--lines", default=50, show_default=True, help="Lines of each service.")
+@json_option
+def logs_command(follow: bool, lines: int, as_json: bool) -> int:
+    """The logs of all services, each line with its service's name."""
+    paths = find_paths()
+    folder = paths.ensure_state() / "logs"
+    if as_json:
+        data = [{"service": name, "line": line} for name, line in logs.last_lines(folder, lines)]
+        return show(Result("logs", "", {"lines": data}), as_json=True)
+    colours: dict[str, str] = {}
+    for name, line in logs.last_lines(folder, lines):
+        _print(name, line, colours)
+    if follow:
+        for name, line in logs.follow(folder):
+            _print(name, line, colours)
+    return 0
+
+
+def _print(name: str, line: str, colours: dict[str, str]) -> None:
+    prefix = f"{name:<12}"
+    if sys.stdout.isatty():
+        colour = colours.setdefault(name, _COLOURS[len(colours) % len(_COLOURS)])
+        prefix = click.style(prefix, fg=colour)
+    click.echo(f"{prefix} | {line}")

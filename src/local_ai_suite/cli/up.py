@@ -1,0 +1,95 @@
+"""``lais up``, ``down``, ``restart``."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from local_ai_suite.cli.output import json_option, show
+from local_ai_suite.log import log_to_file
+from local_ai_suite.paths import find_paths
+from local_ai_suite.result import Result
+from local_ai_suite.settings import load_settings
+from local_ai_suite.stack import runtime, services, status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from local_ai_suite.stack.runtime import UpOutcome
+
+DEMO_LINE = (
+    "This is the small demo model: no GGUF was found in models/. For a real one: "
+    "lais models pull chat, or put a .gguf file into models/; then make restart"
+)
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[Callable[[str], None]]:
+    """A spinner with the current step on a terminal, one line a step elsewhere, on stderr."""
+    if quiet:
+        yield lambda _line: None
+        return
+    if not sys.stderr.isatty():
+        yield lambda line: click.echo(f"  {line} ...", err=True)
+        return
+    from rich.console import Console  # noqa: PLC0415  (60 ms that only a terminal needs)
+
+    console = Console(stderr=True)
+    with console.status("working") as spinner:
+        yield lambda line: spinner.update(f"{line} ...")
+
+
+@click.command()
+@click.argument("phase", default="p1")
+@json_option
+def up_command(phase: str, as_json: bool) -> int:
+    """Start PHASE (p1) and wait until it answers."""
+    paths = find_paths()
+    services.check_phase(phase)
+    log_to_file(paths.ensure_state() / "logs", "up")
+    settings = load_settings(paths)
+    with progress(as_json) as report:
+        outcome = runtime.up(phase, settings, paths, report)
+    warnings = (*settings.warnings, *outcome.notes)
+    return show(Result("up", up_text(outcome), asdict(outcome), warnings=warnings), as_json=as_json)
+
+
+def up_text(outcome: UpOutcome) -> str:
+    stack = outcome.stack
+    how = "is already up" if outcome.already else f"is up ({outcome.seconds:.1f} s)"
+    lines = [f"Local AI Suite {how}: {stack.address}   [{stack.phase}, {stack.runtime}]", ""]
+    rows = status.model_rows(stack.models)
+    lines += ["  " + line for line in status.table([("model", "state", "context", "file"), *rows])]
+    if any((model.get("meta") or {}).get("is_demo") for model in stack.models):
+        lines += ["", DEMO_LINE]
+    lines += ["", f"Try:  curl {stack.address}/models", "Stop: make down"]
+    return "\n".join(lines)
+
+
+@click.command()
+@json_option
+def down_command(as_json: bool) -> int:
+    """Stop everything this project started."""
+    paths = find_paths()
+    with progress(as_json) as report:
+        count = runtime.down(paths, report)
+    text = f"Stopped ({count} processes)." if count else "Nothing was running."
+    return show(Result("down", text, {"stopped": count}), as_json=as_json)
+
+
+@click.command()
+@click.argument("phase", default="p1")
+@json_option
+@click.pass_context
+def restart_command(ctx: click.Context, phase: str, as_json: bool) -> int:
+    """Stop, then start PHASE again."""
+    services.check_phase(phase)
+    load_settings(find_paths())  # a wrong .env must not stop what runs
+    with progress(as_json) as report:
+        runtime.down(find_paths(), report)
+    code: int = ctx.invoke(up_command, phase=phase, as_json=as_json)
+    return code

@@ -1,0 +1,62 @@
+"""Follow the services' log files, each line with its service's name."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+FOLLOW_EVERY_S = 0.2
+_TAIL_BYTES = 256 * 1024
+
+
+def log_files(folder: Path) -> list[Path]:
+    """The current log of each service, the supervisor's first."""
+    files = sorted(folder.glob("*.log"), key=lambda file: (file.stem != "supervisor", file.stem))
+    # Commands keep logs of their own (name-PID.log): those belong to no service.
+    return [file for file in files if not file.stem.rpartition("-")[2].isdigit()]
+
+
+def last_lines(folder: Path, count: int) -> Iterator[tuple[str, str]]:
+    """The last ``count`` lines of each service as ``(service, line)``."""
+    for path in log_files(folder):
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            lines = file.read().decode("utf-8", errors="replace").splitlines()
+        for line in lines[-count:]:
+            yield path.stem, line
+
+
+def follow(
+    folder: Path, *, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[tuple[str, str]]:
+    """New lines as they come, forever; rotated, emptied and new files are picked up."""
+    opened: dict[str, tuple[int, IO[bytes]]] = {}
+    rest: dict[str, bytes] = {}
+    first = True
+    while True:
+        for path in log_files(folder):
+            try:
+                inode = path.stat().st_ino
+                known = opened.get(path.stem)
+                if known is None or known[0] != inode:
+                    if known is not None:
+                        known[1].close()
+                    file = path.open("rb")
+                    if first:
+                        file.seek(0, os.SEEK_END)
+                    opened[path.stem] = known = (inode, file)
+                if known[1].tell() > path.stat().st_size:
+                    known[1].seek(0)
+            except FileNotFoundError:
+                continue
+            *lines, tail = (rest.get(path.stem, b"") + known[1].read()).split(b"\n")
+            rest[path.stem] = tail
+            for line in lines:
+                yield path.stem, line.decode("utf-8", errors="replace")
+        first = False
+        sleep(FOLLOW_EVERY_S)

@@ -1,0 +1,38 @@
+"""Short HTTP questions to our own services on loopback."""
+
+from __future__ import annotations
+
+import http.client
+from typing import Any
+
+import orjson
+
+# A service that is up answers these from memory; slower means stuck, or a machine under load.
+PROBE_TIMEOUT_S = 5.0
+_LARGEST_ANSWER = 4 * 1024 * 1024
+
+
+def get(
+    port: int, path: str, *, key: str | None = None, timeout_s: float = PROBE_TIMEOUT_S
+) -> tuple[int, bytes] | None:
+    """Status and body of ``GET path`` on 127.0.0.1, or ``None`` when nobody answers in time."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    try:
+        connection.request("GET", path, headers={"Authorization": f"Bearer {key}"} if key else {})
+        answer = connection.getresponse()
+        return answer.status, answer.read(_LARGEST_ANSWER)
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def get_json(port: int, path: str, *, key: str | None = None) -> Any | None:
+    """The decoded body of a 200, else ``None``."""
+    answer = get(port, path, key=key)
+    if answer is None or answer[0] != http.client.OK:
+        return None
+    try:
+        return orjson.loads(answer[1])
+    except ValueError:
+        return None

@@ -1,0 +1,81 @@
+"""Which services a phase has, in the order in which they start. Pure."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from local_ai_suite.errors import NotBuiltYet, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from local_ai_suite.settings import Settings
+
+PHASES = {
+    "p1": "models and the OpenAI-compatible API",
+    "p2": "documents (RAG)",
+    "p3": "MCP tools",
+}
+BUILT = ("p1",)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """One service: its command, what it listens on, when it counts as ready.
+
+    ``ready_path`` answers 200 only when requests will be served; ``ready_timeout_s`` bounds the
+    wait. Secrets travel in ``environment``, never in ``command``.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    port: int
+    ready_path: str
+    ready_timeout_s: float
+    environment: Mapping[str, str]
+
+
+def check_phase(phase: str) -> None:
+    """Raise :class:`NotBuiltYet` for a phase to come, :class:`UsageError` for an unknown one."""
+    if phase not in PHASES:
+        raise UsageError(f"there is no phase {phase!r}", hint=f"Known phases: {', '.join(PHASES)}.")
+    if phase not in BUILT:
+        raise NotBuiltYet(
+            f"phase {phase[1:]} ({PHASES[phase]}) is not built yet",
+            hint="Phase 1 is: make up-p1",
+        )
+
+
+def phase_services(phase: str, settings: Settings, master_key: str) -> tuple[ServiceSpec, ...]:
+    """The services of ``phase`` as native processes, first to start first.
+
+    Raises as :func:`check_phase` does.
+    """
+    check_phase(phase)
+    shared = {"LITELLM_MASTER_KEY": master_key}
+    return (
+        ServiceSpec(
+            name="inference",
+            command=(sys.executable, "-m", "local_ai_suite.engine.server"),
+            port=settings.inference_port,
+            ready_path="/health",
+            # Python, imports and finding the engine; models are loaded after that.
+            ready_timeout_s=60.0,
+            environment=shared,
+        ),
+        ServiceSpec(
+            name="api-gateway",
+            command=(sys.executable, "-m", "local_ai_suite.gateway.server"),
+            port=settings.api_gateway_port,
+            ready_path="/health/readiness",
+            # LiteLLM alone (GATEWAY_RELAY=off) took up to 14 s on two idle cores without bytecode.
+            ready_timeout_s=90.0,
+            environment={
+                **shared,
+                "INFERENCE_API_BASE": settings.inference_api_base,
+                "INFERENCE_API_KEY": master_key,
+            },
+        ),
+    )

@@ -1,0 +1,161 @@
+"""What runs: the run file, checked against the processes, the ports and the services' answers."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from local_ai_suite.stack import probe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from local_ai_suite.state import RunState, ServiceState
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceReport:
+    """A service as it is now; ``memory`` is the resident bytes of its process tree."""
+
+    name: str
+    phase: str
+    port: int
+    pid: int | None
+    seconds: float
+    memory: int | None
+    restarts: int
+    reason: str
+
+    @property
+    def healthy(self) -> bool:
+        return self.phase == "ready"
+
+
+@dataclass(frozen=True, slots=True)
+class StackReport:
+    """The whole stack; ``models`` are the entries of the engine's ``/v1/models``."""
+
+    runtime: str | None
+    phase: str | None
+    address: str
+    seconds: float
+    services: tuple[ServiceReport, ...]
+    models: tuple[dict[str, Any], ...]
+
+    @property
+    def running(self) -> bool:
+        return self.runtime is not None
+
+    @property
+    def healthy(self) -> bool:
+        return self.running and all(service.healthy for service in self.services)
+
+
+def report(run: RunState | None, *, address: str, key: str | None) -> StackReport:
+    """Ask everything once; bounded by the probes' timeouts."""
+    if run is None:
+        return StackReport(None, None, address, 0.0, (), ())
+    now = time.time()
+    services = tuple(_service(state, now) for state in run.services)
+    engine = next((s for s in run.services if s.name == "inference"), None)
+    models = engine_models(engine.port, key) if engine and engine.phase == "ready" else ()
+    return StackReport(run.runtime, run.stack_phase, address, now - run.started, services, models)
+
+
+def engine_models(port: int, key: str | None) -> tuple[dict[str, Any], ...]:
+    """The engine's models with their ``meta``; empty when it does not answer."""
+    answer = probe.get_json(port, "/v1/models", key=key)
+    return tuple(answer["data"]) if isinstance(answer, dict) and "data" in answer else ()
+
+
+def _service(state: ServiceState, now: float) -> ServiceReport:
+    process = state.process.process() if state.process else None
+    phase = state.phase
+    if phase in {"ready", "starting"} and process is None:
+        phase = "dead"  # its supervisor has not seen it yet, or is gone itself
+    return ServiceReport(
+        name=state.name,
+        phase=phase,
+        port=state.port,
+        pid=process.pid if process else None,
+        seconds=max(0.0, now - state.since),
+        memory=_tree_memory(process) if process else None,
+        restarts=state.restarts,
+        reason=state.reason,
+    )
+
+
+def _tree_memory(process: psutil.Process) -> int | None:
+    try:
+        tree = [process, *process.children(recursive=True)]
+        return sum(member.memory_info().rss for member in tree)
+    except psutil.Error:
+        return None
+
+
+def as_text(stack: StackReport) -> str:
+    """For a person, one line a service and one a model."""
+    if not stack.running:
+        return "Nothing runs here. Start it with: make up-p1"
+    lines = [f"{stack.address}   {stack.phase}, {stack.runtime}, up {duration(stack.seconds)}", ""]
+    rows = [("service", "state", "port", "pid", "for", "memory", "restarts")]
+    rows += [
+        (
+            service.name,
+            service.phase,
+            str(service.port),
+            str(service.pid or "-"),
+            duration(service.seconds),
+            f"{service.memory // MIB} MiB" if service.memory is not None else "-",
+            str(service.restarts),
+        )
+        for service in stack.services
+    ]
+    lines += table(rows)
+    lines += [f"  {s.name}: {s.reason}" for s in stack.services if s.reason]
+    if stack.models:
+        lines += ["", *table([("model", "state", "context", "file"), *model_rows(stack.models)])]
+    return "\n".join(lines)
+
+
+def model_rows(models: Iterable[dict[str, Any]]) -> list[tuple[str, str, str, str]]:
+    """Name, state, context in tokens per slot, file."""
+    rows = []
+    for model in models:
+        meta = model.get("meta") or {}
+        file = str(meta.get("file") or "-").rsplit("/", 1)[-1]
+        demo = " (demo)" if meta.get("is_demo") else ""
+        context = meta.get("n_ctx")
+        rows.append(
+            (
+                str(model.get("id")),
+                str(meta.get("status", "-")),
+                str(context) if context else "-",
+                file + demo,
+            )
+        )
+    return rows
+
+
+def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Left-aligned columns, two spaces apart."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def duration(seconds: float) -> str:
+    """``42 s``, ``3 min``, ``5 h 12 min``."""
+    whole = int(seconds)
+    if whole < 120:
+        return f"{whole} s"
+    if whole < 7200:
+        return f"{whole // 60} min"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,156 @@
+"""The run file (what is running here), and the lock that lets one `up` or `down` work at a time.
+
+``run.json`` is written by the supervisor alone, atomically, mode 600. Everybody else reads it, and
+believes a process only when its pid and its start time both match: pids are used again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import psutil
+
+from local_ai_suite.errors import AlreadyRunning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# Marks every process that a run started (in its environment), so that `down` finds them even when
+# the run file is gone. The value is the project's folder: two clones don't touch each other.
+MARKER = "LAIS_RUN_OF"
+# psutil rounds start times to the kernel's clock tick (10 ms).
+_SAME_START_S = 0.05
+# Spawning takes milliseconds; the other one is stuck or waits for a person after this long.
+LOCK_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessId:
+    """A process that can be told from a later one with the same pid."""
+
+    pid: int
+    started: float  # seconds since the epoch
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessId:
+        return cls(pid, psutil.Process(pid).create_time())
+
+    def process(self) -> psutil.Process | None:
+        """The live process, or ``None`` when it ended (a zombie has ended)."""
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.started) < _SAME_START_S
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.Error:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """One service as its supervisor sees it.
+
+    ``phase`` is starting, ready, restarting, failed or stopped; ``reason`` says why it last ended.
+    """
+
+    name: str
+    port: int
+    phase: str
+    process: ProcessId | None = None
+    since: float = 0.0
+    restarts: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """A run of the stack: its runtime, its supervisor and its services."""
+
+    runtime: str
+    stack_phase: str
+    started: float
+    supervisor: ProcessId | None
+    services: tuple[ServiceState, ...]
+    settings_digest: str = ""
+
+    def with_service(self, service: ServiceState) -> RunState:
+        others = tuple(service if s.name == service.name else s for s in self.services)
+        return replace(self, services=others)
+
+
+def write_run(path: Path, run: RunState) -> None:
+    """Replace the run file in one step; a reader sees the old one or the new one, whole."""
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(orjson.dumps(asdict(run), option=orjson.OPT_INDENT_2))
+    temporary.replace(path)
+
+
+def read_run(path: Path) -> RunState | None:
+    """The run file's content; ``None`` when there is none or a crash left half of one."""
+    try:
+        data: dict[str, Any] = orjson.loads(path.read_bytes())
+        services = tuple(
+            ServiceState(**{**item, "process": _process_id(item["process"])})
+            for item in data.pop("services")
+        )
+        return RunState(
+            **{**data, "supervisor": _process_id(data["supervisor"]), "services": services}
+        )
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _process_id(value: dict[str, Any] | None) -> ProcessId | None:
+    return ProcessId(**value) if value else None
+
+
+def marked_processes(project: Path) -> list[psutil.Process]:
+    """Every live process that a run of ``project`` started, but for this one and its ancestors."""
+    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    found = []
+    for process in psutil.process_iter():
+        if process.pid in own:
+            continue
+        try:
+            ours = process.environ().get(MARKER) == str(project)
+            if ours and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+@contextmanager
+def exclusive(path: Path, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
+    """Hold the project's lock; the kernel frees it when its holder dies.
+
+    Raises :class:`AlreadyRunning` that names the holder when it isn't free in time.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as exc:
+                if time.monotonic() > deadline:
+                    holder = os.pread(descriptor, 64, 0).decode(errors="replace").strip() or "?"
+                    raise AlreadyRunning(
+                        f"another `up` or `down` is at work in this project (pid {holder})",
+                        hint=f"Wait for it, or end it: kill {holder}",
+                    ) from exc
+                time.sleep(0.1)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
