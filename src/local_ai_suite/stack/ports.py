@@ -78,7 +78,8 @@ def _listening() -> list[tuple[int, int | None]]:
     """Port and pid of each listening TCP socket that this user may see."""
     try:
         connections = psutil.net_connections("tcp")
-        return [(c.laddr.port, c.pid) for c in connections if c.status == psutil.CONN_LISTEN]
+        listening = [c for c in connections if c.status == psutil.CONN_LISTEN and c.laddr]
+        return [(c.laddr.port, c.pid) for c in listening]  # type: ignore[union-attr]
     except (psutil.Error, OSError):  # macOS asks for root
         return []
 

@@ -1,0 +1,128 @@
+"""The supervisor keeps services running, within bounds, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psutil
+import pytest
+
+from local_ai_suite.paths import Paths
+from local_ai_suite.stack import restarts
+from local_ai_suite.stack.services import ServiceSpec
+from local_ai_suite.stack.supervisor import Supervisor
+from local_ai_suite.state import RunState, ServiceState, read_run
+
+WAIT_S = 30.0
+
+
+@contextmanager
+def supervised(paths: Paths, spec: ServiceSpec) -> Iterator[Supervisor]:
+    paths.ensure_state()
+    supervisor = Supervisor([spec], paths, "p1", "digest")
+    thread = threading.Thread(target=supervisor.run)
+    thread.start()
+    try:
+        yield supervisor
+    finally:
+        supervisor.stop_soon()
+        thread.join(WAIT_S)
+        assert not thread.is_alive()
+
+
+def wait_for(paths: Paths, wanted: Callable[[ServiceState], bool]) -> ServiceState:
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
+        run = read_run(paths.run_file)
+        if run and run.services and wanted(run.services[0]):
+            return run.services[0]
+        time.sleep(0.02)
+    raise AssertionError(f"never seen; last: {read_run(paths.run_file)}")
+
+
+def test_a_service_becomes_ready_and_is_gone_after_stop(paths, fake_service) -> None:
+    with supervised(paths, fake_service("--child")):
+        ready = wait_for(paths, lambda s: s.phase == "ready")
+        tree = psutil.Process(ready.process.pid)
+        children = tree.children(recursive=True)
+        assert children
+        assert paths.run_file.stat().st_mode & 0o777 == 0o600
+    assert not tree.is_running()
+    assert not any(child.is_running() for child in children)
+    assert not paths.run_file.exists()
+
+
+def test_a_killed_service_comes_back_and_says_why_it_was_away(paths, fake_service) -> None:
+    with supervised(paths, fake_service("--child")):
+        first = wait_for(paths, lambda s: s.phase == "ready")
+        orphan = psutil.Process(first.process.pid).children()[0]
+        os.kill(first.process.pid, signal.SIGKILL)
+        again = wait_for(paths, lambda s: s.phase == "ready" and s.restarts == 1)
+        assert again.process.pid != first.process.pid
+        assert again.reason == "killed by SIGKILL"
+        assert not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_service_that_never_started_is_not_started_again(paths, fake_service) -> None:
+    with supervised(paths, fake_service("--exit-at-once", "3")):
+        failed = wait_for(paths, lambda s: s.phase == "failed")
+    assert failed.restarts == 0
+    assert "exit code 3" in failed.reason
+    assert "the reason stands in the log" in failed.reason
+
+
+def test_a_service_that_never_becomes_ready_fails_within_its_bound(paths, fake_service) -> None:
+    with supervised(paths, fake_service("--never-ready", ready_timeout_s=0.5)):
+        failed = wait_for(paths, lambda s: s.phase == "failed")
+    assert "not ready within" in failed.reason
+    assert failed.process is None
+
+
+def test_a_service_that_ignores_sigterm_is_killed(paths, fake_service, monkeypatch) -> None:
+    monkeypatch.setattr("local_ai_suite.stack.supervisor.STOP_GRACE_S", 0.3)
+    with supervised(paths, fake_service("--ignore-sigterm")):
+        process = psutil.Process(wait_for(paths, lambda s: s.phase == "ready").process.pid)
+    assert not process.is_running()
+
+
+def test_restarts_slow_down_and_end() -> None:
+    budget, delays, now = restarts.RestartBudget(), [], 100.0
+    while (delay := budget.next_delay(now)) is not None:
+        delays.append(delay)
+        budget = budget.spend(now)
+        now += 1
+    assert delays == [0.5, 1.0, 2.0, 4.0, 8.0]
+
+
+def test_an_old_restart_does_not_count() -> None:
+    budget = restarts.RestartBudget()
+    for moment in range(5):
+        budget = budget.spend(float(moment))
+    assert budget.next_delay(10.0) is None
+    assert budget.next_delay(10.0 + restarts.WINDOW_S) == 0.5
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"runtime": 1}', b"\xff\xfe"])
+def test_half_a_run_file_is_no_run_file(paths: Paths, content: bytes) -> None:
+    paths.ensure_state()
+    paths.run_file.write_bytes(content)
+    assert read_run(paths.run_file) is None
+
+
+def test_a_pid_used_again_is_not_believed(paths: Paths) -> None:
+    from local_ai_suite.state import ProcessId, write_run
+
+    paths.ensure_state()
+    mine = ProcessId.of(os.getpid())
+    stale = ProcessId(mine.pid, mine.started - 100)
+    write_run(paths.run_file, RunState("native", "p1", 0.0, stale, ()))
+    run = read_run(paths.run_file)
+    assert run is not None
+    assert run.supervisor is not None
+    assert run.supervisor.process() is None
+    assert mine.process() is not None
