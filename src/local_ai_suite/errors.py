@@ -14,6 +14,10 @@
     │   ├── PortInUse         somebody else holds the port
     │   └── AlreadyRunning    another `up` or `down` is at work here
     ├── NetworkError          a download or a request failed                          exit 7
+    │   ├── NoServer          nothing answers at the address
+    │   ├── RequestRefused    the server answered with an error; details hold its status
+    │   │   └── ContextOverflow   the prompt is longer than the context; both numbers known
+    │   └── BadAnswer         an answer came and cannot be used: cut short, not JSON, no sense
     ├── ApprovalError         an action is not approved, expired, or was changed      exit 8
     └── NotBuiltYet           a later phase                                           exit 9
 
@@ -117,6 +121,27 @@ class NetworkError(SuiteError):
     code = "network"
     exit_code = 7
     http_status = 502
+
+
+class NoServer(NetworkError):
+    code = "no_server"
+
+
+class RequestRefused(NetworkError):
+    """``details``: ``status`` (HTTP), and the server's own ``server_code`` and ``server_type``."""
+
+    code = "request_refused"
+
+
+class ContextOverflow(RequestRefused):
+    """``details``: ``prompt_tokens`` and ``context_tokens``; ``None`` where nobody said."""
+
+    code = "context_length_exceeded"
+    http_status = 400
+
+
+class BadAnswer(NetworkError):
+    code = "bad_answer"
 
 
 class ApprovalError(SuiteError):

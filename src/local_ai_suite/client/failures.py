@@ -1,0 +1,118 @@
+"""From a server's refusal to our errors: pure, one place."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from local_ai_suite.errors import BadAnswer, ContextOverflow, NetworkError, NoServer, RequestRefused
+
+START_HINT = "Start it with `make up-p1`, then look at `lais status`."
+_SHOWN = 300  # characters of a foreign body that a message quotes
+
+# llama.cpp: "the request exceeds the available context size (4096 tokens), try increasing it" and
+# "request (5000 tokens) exceeds the available context size (4096 tokens)"; the body has the numbers
+# as n_prompt_tokens and n_ctx unless LiteLLM rewrote it.
+_OVERFLOW = re.compile(
+    r"exceeds? the available context size|context_length_exceeded|maximum context length|"
+    r"exceed_context_size",
+    re.IGNORECASE,
+)
+_PROMPT_TOKENS = re.compile(r"request \((\d+) tokens\)|n_prompt_tokens\D{1,4}(\d+)")
+_CONTEXT_TOKENS = re.compile(r"context size \((\d+) tokens\)|n_ctx\D{1,4}(\d+)")
+
+
+def refusal(status: int, body: Any, url: str, model: str | None = None) -> RequestRefused:
+    """The error for a response with an error ``status`` (or an error inside a stream).
+
+    ``body`` is the parsed JSON, or the text when it was none.
+    """
+    error = body.get("error", body) if isinstance(body, dict) else body
+    if isinstance(error, dict):
+        said = str(error.get("message") or error.get("detail") or error)
+        code, kind = error.get("code"), error.get("type")
+    else:
+        said, code, kind = str(error), None, None
+    said = " ".join(said.split())[:_SHOWN]
+    facts = {"status": status, "server_code": code, "server_type": kind}
+    if _OVERFLOW.search(f"{said} {code} {kind}"):
+        numbers = error if isinstance(error, dict) else {}
+        return overflow(
+            _number(numbers.get("n_prompt_tokens")) or _found(_PROMPT_TOKENS, said),
+            _number(numbers.get("n_ctx")) or _found(_CONTEXT_TOKENS, said),
+            **facts,
+        )
+    return RequestRefused(
+        f"{url} refused the request ({status}): {said or 'no reason given'}",
+        hint=_hint(status, model),
+        **facts,
+    )
+
+
+def overflow(
+    prompt_tokens: int | None, context_tokens: int | None, **facts: Any
+) -> ContextOverflow:
+    """The error for a prompt that does not fit; also used before anything is sent."""
+    prompt = "an unknown number of" if prompt_tokens is None else f"{prompt_tokens:,}"
+    context = "fewer" if context_tokens is None else f"{context_tokens:,}"
+    return ContextOverflow(
+        f"the prompt has {prompt} tokens; the model's context holds {context}",
+        hint="Send less, or raise CTX_SIZE in .env if the memory allows it (`lais plan-fit`).",
+        prompt_tokens=prompt_tokens,
+        context_tokens=context_tokens,
+        **facts,
+    )
+
+
+def unreachable(url: str, exc: OSError) -> NetworkError:
+    """No connection could be made."""
+    if isinstance(exc, ConnectionRefusedError):
+        return NoServer(f"no server answers at {url}", hint=START_HINT)
+    if isinstance(exc, TimeoutError):
+        return NoServer(f"{url} did not take the connection in time", hint=START_HINT)
+    return NoServer(f"{url} cannot be reached: {exc.strerror or exc}", hint=START_HINT)
+
+
+def timed_out(url: str, seconds: float) -> NetworkError:
+    return NetworkError(
+        f"{url} sent nothing for {seconds:.0f} s",
+        hint="`lais status` shows what the model is doing; `lais logs` says why.",
+    )
+
+
+def broke_off(url: str) -> NetworkError:
+    return NetworkError(
+        f"{url} closed the connection before the answer was complete",
+        hint="The engine may have stopped: `lais status`, then `lais logs`.",
+    )
+
+
+def not_an_api(url: str, body: str) -> BadAnswer:
+    shown = " ".join(body.split())[:80]
+    return BadAnswer(
+        f"what answers at {url} is not an OpenAI API: {shown!r}",
+        hint="Another program may hold the port: `lais status`; API_GATEWAY_PORT in .env moves it.",
+    )
+
+
+def _hint(status: int, model: str | None) -> str:
+    if status == 401:
+        return "LITELLM_MASTER_KEY in .env must be the key that the running server has."
+    if status == 403:
+        return "The server refuses this Host or Origin: ALLOWED_HOSTS in .env."
+    if status == 404 and model:
+        return f"Is {model} there? `lais ai --models` lists the models."
+    if status == 413:
+        return "The request is larger than MAX_REQUEST_MIB in .env allows."
+    if status in {502, 503, 504}:
+        return "The model is not ready: `lais status`, then `lais logs`."
+    return "`lais logs` may say more." if status >= 500 else ""
+
+
+def _number(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _found(pattern: re.Pattern[str], text: str) -> int | None:
+    match = pattern.search(text)
+    return int(next(group for group in match.groups() if group)) if match else None
