@@ -48,7 +48,8 @@ class Timeouts:
 class Exchange:
     """A request that was sent and its response, until closed.
 
-    ``close`` may be called from another thread: it shuts the socket down, and a blocked read ends.
+    ``close`` may be called from another thread or a signal handler: it shuts the socket down, the
+    blocked read ends, and the reader, whose objects these are, closes them.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Exchange:
         self.url = url
         self.status = response.status
         self.closed = False
+        self._reading = False
 
     def read(self, wait: float) -> bytes:
         with self._mapped(wait):
@@ -93,19 +95,24 @@ class Exchange:
 
     @contextlib.contextmanager
     def _mapped(self, seconds: float) -> Iterator[None]:
+        self._reading = True
         try:
             yield
         except TimeoutError as exc:
             raise failures.timed_out(self.url, seconds) from exc
         except (OSError, http.client.HTTPException, ValueError) as exc:
-            # ValueError: http.client's read of a file that `close` closed in another thread.
+            # ValueError: reading on after a close.
             raise failures.broke_off(self.url) from exc
+        finally:
+            self._reading = False
 
     def close(self) -> None:
         self.closed = True
         if self._socket is not None:
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
+        if self._reading:
+            return
         with contextlib.suppress(OSError):
             self._response.close()
         self._connection.close()
