@@ -1,69 +1,17 @@
-"""The real engine behind the scripted model, and a socket that answers whatever a test wants."""
+"""Fixtures: the real engine, and sockets that answer whatever a test wants."""
 
 from __future__ import annotations
 
-import contextlib
 import socket
-import subprocess
-import sys
-import threading
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
+from chat_servers import SCRIPT, RawServer, serve
 
-from local_ai_suite.demo import DEFAULT, Rule, Say, Script, write_scripted_gguf
+from local_ai_suite.demo import write_scripted_gguf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-CONTEXT = 2048
-_STOP_SECONDS = 10.0  # the engine needs well under a second to stop; beyond this it is killed
-
-SCRIPT = Script(
-    rules=(
-        Rule("shell joke", (Say("Why do programmers like *pipes*? They **flow**."),)),
-        Rule("nonsense", (Say("@@@@ no object here @@@@"),)),
-        *DEFAULT.rules,
-    )
-)
-
-_SERVE = """
-import sys, xllamacpp
-p = xllamacpp.CommonParams()
-p.model.path, p.n_ctx, p.n_parallel = sys.argv[1], int(sys.argv[2]), 1
-p.model_alias = {"local-chat"}
-p.hostnames, p.port, p.cpuparams.n_threads = ["127.0.0.1"], 0, 2
-p.n_gpu_layers, p.fit_params, p.warmup, p.use_jinja = 0, False, False, True
-server = xllamacpp.Server(p)
-print(server.listening_address, flush=True)
-sys.stdin.read()
-"""
-
-
-@contextlib.contextmanager
-def serve(model: Path, context: int = CONTEXT) -> Iterator[str]:
-    """The engine's address; the process ends when its standard input closes."""
-    with subprocess.Popen(
-        [sys.executable, "-c", _SERVE, str(model), str(context)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as engine:
-        try:
-            assert engine.stdout is not None
-            address = engine.stdout.readline().strip()
-            assert address, "the engine ended before it listened"
-            yield address
-        finally:
-            assert engine.stdin is not None
-            engine.stdin.close()
-            try:
-                engine.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                engine.kill()
 
 
 @pytest.fixture(scope="session")
@@ -72,56 +20,6 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     path = write_scripted_gguf(tmp_path_factory.mktemp("model") / "scripted.gguf", SCRIPT)
     with serve(path) as address:
         yield address
-
-
-@dataclass
-class RawServer:
-    """Answers every connection with fixed bytes; ``hold`` keeps the connection open after them."""
-
-    reply: bytes
-    hold: bool = False
-    requests: list[bytes] = field(default_factory=list)
-    hung_up: threading.Event = field(default_factory=threading.Event)
-
-    def __post_init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                self._answer(self._listener.accept()[0])
-
-    def _answer(self, peer: socket.socket) -> None:
-        with peer, contextlib.suppress(OSError):
-            peer.settimeout(20)
-            self.requests.append(_whole_request(peer))
-            peer.sendall(self.reply)
-            while self.hold and peer.recv(4096):
-                pass
-            self.hung_up.set()
-
-    def close(self) -> None:
-        self._listener.close()
-
-
-def _whole_request(peer: socket.socket) -> bytes:
-    data = b""
-    while b"\r\n\r\n" not in data:
-        data += peer.recv(65_536)
-    head, _, body = data.partition(b"\r\n\r\n")
-    length = next(
-        (
-            int(line.split(b":")[1])
-            for line in head.split(b"\r\n")
-            if line.lower().startswith(b"content-length")
-        ),
-        0,
-    )
-    while len(body) < length:
-        body += peer.recv(65_536)
-    return head + b"\r\n\r\n" + body
 
 
 @pytest.fixture
@@ -135,21 +33,6 @@ def raw_server() -> Iterator[Callable[..., RawServer]]:
     yield start
     for server in started:
         server.close()
-
-
-def http(body: bytes, status: str = "200 OK", kind: str = "application/json") -> bytes:
-    head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
-
-
-def sse(*events: str, end: bool = True) -> bytes:
-    """A chunked event stream; without ``end`` the body never finishes."""
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
-    head += b"Transfer-Encoding: chunked\r\n\r\n"
-    for event in events:
-        data = f"data: {event}\n\n".encode()
-        head += f"{len(data):x}\r\n".encode() + data + b"\r\n"
-    return head + (b"0\r\n\r\n" if end else b"")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import CONTEXT, http, sse
+from chat_servers import CONTEXT, http, sse
 
 from local_ai_suite.client import Client, Timeouts, client_for
 from local_ai_suite.errors import (
@@ -24,7 +24,7 @@ from local_ai_suite.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import RawServer
+    from chat_servers import RawServer
 
     Raw = Callable[..., RawServer]
 
