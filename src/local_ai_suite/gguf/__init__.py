@@ -1,0 +1,24 @@
+"""Reading GGUF headers: bounds-checked, in milliseconds, without the tensor data."""
+
+from .features import TemplateFeatures
+from .file import GgufFile, read_gguf
+from .ggml_types import TYPES, TYPES_BY_NAME, GgmlType
+from .header import Header, Tensor, read_header
+from .metadata import Metadata, Skipped
+from .split import SplitName, split_name
+
+__all__ = [
+    "TYPES",
+    "TYPES_BY_NAME",
+    "GgmlType",
+    "GgufFile",
+    "Header",
+    "Metadata",
+    "Skipped",
+    "SplitName",
+    "TemplateFeatures",
+    "Tensor",
+    "read_gguf",
+    "read_header",
+    "split_name",
+]
