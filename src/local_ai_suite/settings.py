@@ -195,7 +195,7 @@ _DEFAULT = object()
 
 def _read_env_file(paths: Paths, env: Mapping[str, str]) -> dict[str, dotenv.Entry]:
     try:
-        text = paths.env_file.read_bytes().decode("utf-8-sig")
+        text = paths.env_file.read_bytes().decode("utf-8")
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as exc:

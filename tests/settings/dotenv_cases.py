@@ -1,0 +1,123 @@
+# ruff: noqa: E501 (a text a line reads best)
+"""Texts of ``.env`` and the environments they are read in: (name, text, environment).
+
+After a change run ``python tools/record_compose_dotenv.py``, which asks the real Compose.
+"""
+
+from __future__ import annotations
+
+_SET = {"SET": "value", "EMPTY": "", "OUTER": "from the environment"}
+
+_EXPANSIONS = [
+    "$SET", "${SET}", "$UNSET", "${UNSET}", "x$SET-y", "x${SET}y", "$$SET", "$$$SET", "$$", "a$$b",
+    "${SET:-d}", "${EMPTY:-d}", "${UNSET:-d}", "${SET-d}", "${EMPTY-d}", "${UNSET-d}",
+    "${SET:+d}", "${EMPTY:+d}", "${UNSET:+d}", "${SET+d}", "${EMPTY+d}", "${UNSET+d}",
+    "${SET:?e}", "${EMPTY:?e}", "${UNSET:?e}", "${SET?e}", "${EMPTY?e}", "${UNSET?e}",
+    "${UNSET:?}", "${UNSET?}", "${UNSET:-}", "${UNSET-}", "${SET:+}",
+    "${UNSET:-${SET}}", "${UNSET:-${ALSO_UNSET:-deep}}", "${UNSET:-a${SET}b}", "${SET:+[$SET]}",
+    "${UNSET:-a} and ${SET:-b}", "${SET}${SET}", "${UNSET:-$SET}/${EMPTY:-$SET}", "${UNSET:-$$x}",
+    "${UNSET:-a:-b}", "${UNSET-a:-b}", "${UNSET:-a?b}", "${SET:-a-b}", "${UNSET:-{}}", "${UNSET:-{a}}",
+    "${UNSET:?needs $SET}", "${}", "${", "$", "$ ", "a$", "$1", "${1}", "${SET:x}", "${SET", "${SE T}",
+    "${SET:-a}}", "{$SET}", "}{", "${UNSET:-a b}", "$SET$UNSET$SET", "${set}", "$set", "${SET:-'q'}",
+    "$OUTER", "$KEY", "${KEY:-self}", "C:\\Users\\$SET", "$SET\\n", "\\$SET", "$한국", "100%", "~", "`ls`",
+    "$(ls)", "a=b", "a:b", "=a", "a#b", "a #b", "a\t#b", "#a", "a # b # c", "a;b", "a b  c", "!", "*",
+]  # fmt: skip
+
+CASES: list[tuple[str, str, dict[str, str]]] = [
+    # plain
+    ("plain", "KEY=value\n", {}),
+    ("no line end", "KEY=value", {}),
+    ("empty value", "KEY=\nB=2\n", {}),
+    ("empty text", "", {}),
+    ("only comments", "# a\n   # b\n\n", {}),
+    ("spaces around", "  KEY  =  value  \nB =2\nC= 3\n", {}),
+    ("tabs around", "\tKEY\t=\tvalue\t\n", {}),
+    ("no-break space around", "KEY\u00a0=\u00a0value\u00a0\n", {}),
+    ("ideographic space around", "KEY=\u3000value\u3000\n", {}),
+    ("inner spaces stay", "KEY=two  words\n", {}),
+    ("export", "export KEY=value\n", {}),
+    ("export with spaces", "export   KEY=value\nexport\tB=2\n", {}),
+    ("exported is a name", "exportKEY=1\n", {}),
+    ("export alone", "export\nA=1\n", {}),
+    ("yaml form", "KEY: value\nB:2\n", {}),
+    ("yaml form with equals in it", "KEY: a=b\n", {}),
+    ("equals with a colon in it", "URL=http://a:80/b?c=d\n", {}),
+    ("last one counts", "KEY=1\nKEY=2\n", {}),
+    ("comment after", "KEY=value # comment\n", {}),
+    ("comment without a space", "KEY=value#no\n", {}),
+    ("comment as the value", "KEY= # comment\nB=#x\n", {}),
+    ("comment after empty quotes", "KEY='' # comment\nB=\"\"#x\n", {}),
+    ("hash in quotes", "KEY='a # b'\nB=\"a # b\" # c\n", {}),
+    # names
+    ("name with marks", "A.B=1\nA-B=2\nA_B=3\nA[0]=4\n", {}),
+    ("name of digits", "1A=x\n", {}),
+    ("korean name and value", "이름=값\nKEY=$이름\n", {}),
+    ("name with a space", "A B=1\n", {}),
+    ("name with a tab", "A\tB=1\n", {}),
+    ("name with a dollar", "A$B=1\n", {}),
+    ("name with a quote", "A'B=1\n", {}),
+    ("name in quotes", "'A'=1\n", {}),
+    ("name with a slash", "A/B=1\n", {}),
+    ("nameless", "=1\n", {}),
+    ("text that is no statement", "A=1\n<html>\n", {}),
+    # a name alone
+    ("inherited and there", "OUTER\nB=$OUTER\n", _SET),
+    ("inherited and not there", "NOWHERE\nB=2\n", _SET),
+    ("inherited with CRLF", "OUTER\r\nB=2\r\n", _SET),
+    ("inherited with export", "export OUTER\nB=2\n", _SET),
+    ("a word alone at the end", "A=1\nOUTER", _SET),
+    ("an unknown word alone at the end", "A=1\nNOWHERE", _SET),
+    ("two words alone", "FOO BAR\n", {}),
+    # quotes
+    ("single quotes", "KEY='a $SET \\n b'\n", _SET),
+    ("single quote inside", "KEY='it\\'s'\n", {}),
+    ("backslashes in single quotes", "KEY='a\\\\b\\c\\'\nB=2'\n", {}),
+    ("backslash before the closing quote", "KEY='a\\\\'\nB=2\n", {}),
+    ("double quotes", 'KEY="a ${SET} b"\n', _SET),
+    ("double quote inside", 'KEY="say \\"hi\\""\n', {}),
+    ("single in double", 'KEY="it\'s"\nB=\'say "hi"\'\n', {}),
+    ("escapes", r'KEY="a\ab\bc\fd\ne\rf\tg\vh"' + "\n", {}),
+    ("escapes that stay", r'KEY="\c \d \e \x41 \u0041 \1 \/ \ "' + "\n", {}),
+    ("octal", r'KEY="\0101 \012 \0 \01 \0377 \0777 \0389 \01011"' + "\n", {}),
+    ("escaped backslashes", r'KEY="a\\b \\n \\\\ \\$SET"' + "\n", _SET),
+    ("escaped dollar", r'KEY="\$SET $$SET \\\$SET"' + "\n", _SET),
+    ("escapes outside quotes", r"KEY=a\nb\$SET\\" + "\n", _SET),
+    ("windows path plain", "KEY=C:\\new\\table\n", {}),
+    ("windows path in single quotes", "KEY='C:\\new\\table'\n", {}),
+    ("windows path in double quotes", 'KEY="C:\\new\\table"\n', {}),
+    ("several lines in double quotes", 'KEY="a\nb # c\n\nd"\nB=2\n', {}),
+    ("several lines in single quotes", "KEY='a\nB=1\nc'\nC=2\n", {}),
+    ("several lines with CRLF", 'KEY="a\r\nb"\r\nB=2\r\n', {}),
+    ("a quote in the middle", "KEY=a\"b\nB=a'b'c\n", {}),
+    ("statement after a quote", "A=\"1\" B='2' C=3\n", {}),
+    ("text after a quote", "A='1'2\nB=3\n", {}),
+    ("text with a colon after a quote", "A='1' b: c\n", {}),
+    ("no closing double quote", 'A=1\nKEY="abc\nB=2\n', {}),
+    ("no closing single quote", "KEY='abc\nB=2\n", {}),
+    ("only a quote", "KEY='", {}),
+    (
+        "quotes with korean",
+        "KEY=\"안녕 ${이름:-세계}\"\nB='한글 # 아님' # 설명\nC=모델-7b.gguf # 설명\n",
+        {},
+    ),
+    # line ends, marks
+    ("CRLF", "A=1\r\n# c\r\nB='2'\r\nC=\r\nD=x # y\r\n", {}),
+    ("lone CR", "A=1\rB=2\n", {}),
+    ("byte order mark", "\ufeffKEY=value\n", {}),
+    ("two byte order marks", "\ufeff\ufeffKEY=value\n", {}),
+    ("mark in the middle", "A=1\n\ufeffB=2\n", {}),
+    ("line separators are not line ends", "A=1\u2028B=2\x0bC=3\n", {}),
+    ("control characters", "A=1\x1c\nB=\x1d2\n", {}),
+    # who wins
+    ("the environment wins for its key", "OUTER=from the file\nB=$OUTER\n", _SET),
+    ("an empty one in the environment wins", "EMPTY=file\nB=${EMPTY}\nC=${EMPTY:-d}\n", _SET),
+    ("the file's own keys above", "A=1\nB=$A/$C\nC=3\n", {}),
+    ("a key of its own", "A=1\nA=${A}2\n", {}),
+    # faults
+    ("required and missing, on line 3", "A=1\nB=2\nC=${NEEDED:?say something}\n", {}),
+    ("bad form in quotes", 'A="${!}"\n', {}),
+    ("bad form over two lines", 'A="x\n${B"\n', {}),
+    ("form over two lines", 'A="${UNSET:-x\ny}"\n', {}),
+    *(("plain " + text, f"KEY={text}\nAFTER=1\n", _SET) for text in _EXPANSIONS),
+    *(("quoted " + text, f'KEY="{text}"\nAFTER=1\n', _SET) for text in _EXPANSIONS),
+]
