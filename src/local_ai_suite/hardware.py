@@ -1,0 +1,283 @@
+"""What this machine has: GPUs, memory, cores, WSL2, and what kind of path a file lies on.
+
+Facts are measured or ``None``; nothing is guessed, and partial facts are valid. GPUs are read with
+``nvidia-smi`` (it comes with the driver, also in WSL2), so no CUDA library is loaded here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import psutil
+
+from local_ai_suite.paths import filesystem_type
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+MIB = 1 << 20
+# A GPU that sleeps, with no persistence daemon, takes the driver several seconds to wake.
+NVIDIA_SMI_TIMEOUT = 15.0
+# Where it lies when PATH lacks it: WSL2 mounts the Windows driver's own there.
+_NVIDIA_SMI_PLACES = ("/usr/lib/wsl/lib/nvidia-smi", "/usr/bin/nvidia-smi")
+_QUERY = ("index", "name", "memory.total", "memory.free", "driver_version", "uuid", "compute_cap")
+_OLD_QUERY = _QUERY[:-1]  # drivers before 510 do not know compute_cap
+_UNLIMITED = 1 << 60  # cgroup v1 writes "no limit" as a number near 2^63
+
+PathKind = Literal["native", "windows_drive", "network", "unknown"]
+_WINDOWS = frozenset({"drvfs", "9p", "v9fs", "virtiofs"})
+_NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "afs", "ceph", "9p"})
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One NVIDIA GPU. ``index`` counts as ``nvidia-smi`` does (by PCI bus)."""
+
+    index: int
+    name: str
+    total_bytes: int | None = None
+    free_bytes: int | None = None
+    driver: str | None = None
+    uuid: str | None = None
+    compute_capability: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """A snapshot. ``gpu_problem`` says why no GPU was found although a tool for it is there.
+
+    ``memory_*`` respect the container's limit (cgroups); ``cpu_threads`` are physical cores that
+    this process may use: llama.cpp gains nothing from hyper-threads.
+    """
+
+    gpus: tuple[Gpu, ...] = ()
+    memory_total_bytes: int | None = None
+    memory_available_bytes: int | None = None
+    cpu_threads: int | None = None
+    cpu_name: str | None = None
+    is_wsl: bool = False
+    gpu_problem: str | None = None
+
+    def visible(self, cuda_visible_devices: str | None) -> tuple[Gpu, ...]:
+        """The GPUs that ``CUDA_VISIBLE_DEVICES`` leaves: ``None`` all, empty none.
+
+        As CUDA does, an entry it does not know ends the list.
+        """
+        if cuda_visible_devices is None:
+            return self.gpus
+        chosen: list[Gpu] = []
+        for entry in cuda_visible_devices.split(","):
+            word = entry.strip()
+            found = [g for g in self.gpus if word and _names(word, g)]
+            if len(found) != 1 or found[0] in chosen:
+                break
+            chosen.append(found[0])
+        return tuple(chosen)
+
+
+def _names(word: str, gpu: Gpu) -> bool:
+    return word == str(gpu.index) or (word.startswith("GPU-") and (gpu.uuid or "").startswith(word))
+
+
+def detect(
+    *,
+    nvidia_smi: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    root: Path = Path("/"),
+) -> Hardware:
+    """Look at the machine now. Bounded by :data:`NVIDIA_SMI_TIMEOUT`; never raises.
+
+    ``nvidia_smi`` is the executable; ``root`` is where ``proc`` and ``sys`` lie.
+    """
+    env = os.environ if environ is None else environ
+    gpus, problem = _gpus(nvidia_smi, env)
+    total, available = _memory(root)
+    return Hardware(
+        gpus=gpus,
+        memory_total_bytes=total,
+        memory_available_bytes=available,
+        cpu_threads=_threads(root),
+        cpu_name=_cpu_name(root),
+        is_wsl=is_wsl(root),
+        gpu_problem=problem,
+    )
+
+
+def is_wsl(root: Path = Path("/")) -> bool:
+    """Whether the kernel is Microsoft's: Windows Subsystem for Linux."""
+    return "microsoft" in (_read(root / "proc/sys/kernel/osrelease") or "").lower()
+
+
+def path_kind(
+    path: Path,
+    *,
+    filesystem: Callable[[Path], str | None] = filesystem_type,
+    wsl: bool | None = None,
+) -> PathKind:
+    """``windows_drive`` for /mnt/c in WSL2, ``network`` for a share, else ``native``.
+
+    Windows drives are slow there and keep neither file modes nor locks. Outside WSL a 9p mount is
+    a share of the host.
+    """
+    kind = filesystem(path)
+    if kind is None:
+        return "unknown"
+    inside_wsl = is_wsl() if wsl is None else wsl
+    if kind in _WINDOWS and inside_wsl:
+        return "windows_drive"
+    if kind in _NETWORK:
+        return "network"
+    return "native"
+
+
+# GPUs
+
+
+def _gpus(nvidia_smi: str | None, env: Mapping[str, str]) -> tuple[tuple[Gpu, ...], str | None]:
+    program = nvidia_smi or _find_nvidia_smi(env)
+    if program is None:
+        return (), None
+    code, text = _run(program, _QUERY)
+    fields: Sequence[str] = _QUERY
+    if code != 0 and "compute_cap" in text:
+        fields = _OLD_QUERY
+        code, text = _run(program, fields)
+    if code != 0:
+        return (), f"{program}: {(text.strip().splitlines() or ['no answer'])[-1]}"
+    gpus = [gpu for line in text.splitlines() if (gpu := _gpu(line.split(","), fields))]
+    return tuple(gpus), None if gpus else f"{program} names no GPU"
+
+
+def _find_nvidia_smi(env: Mapping[str, str]) -> str | None:
+    folders = [Path(p) for p in env.get("PATH", "").split(os.pathsep) if p]
+    places = [*(folder / "nvidia-smi" for folder in folders), *map(Path, _NVIDIA_SMI_PLACES)]
+    return next((str(p) for p in places if os.access(p, os.X_OK) and p.is_file()), None)
+
+
+def _run(program: str, fields: Sequence[str]) -> tuple[int, str]:
+    command = [program, f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            timeout=NVIDIA_SMI_TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return 124, f"no answer within {NVIDIA_SMI_TIMEOUT:g} s"
+    except OSError as exc:
+        return 126, exc.strerror or str(exc)
+    # nvidia-smi writes its errors ("Failed to initialize NVML") to stdout.
+    text = done.stdout or (done.stderr if done.returncode else b"")
+    return done.returncode, text.decode("utf-8", errors="replace")
+
+
+def _gpu(row: list[str], fields: Sequence[str]) -> Gpu | None:
+    if len(row) != len(fields):
+        return None
+    values = {k: _known(v) for k, v in zip(fields, row, strict=True)}
+    index = _number(values.get("index"))
+    if index is None:
+        return None
+    total, free = _number(values.get("memory.total")), _number(values.get("memory.free"))
+    return Gpu(
+        index=index,
+        name=values.get("name") or "unknown GPU",
+        total_bytes=None if total is None else total * MIB,
+        free_bytes=None if free is None else free * MIB,
+        driver=values.get("driver_version"),
+        uuid=values.get("uuid"),
+        compute_capability=values.get("compute_cap"),
+    )
+
+
+def _known(text: str) -> str | None:
+    """``[N/A]``, ``[Not Supported]`` and ``[Unknown Error]`` are how nvidia-smi says unknown."""
+    text = text.strip()
+    return None if not text or text.startswith("[") else text
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdecimal() else None
+
+
+# Memory and cores
+
+
+def _memory(root: Path) -> tuple[int | None, int | None]:
+    """Total and available bytes: the machine's, and no more than the control group allows."""
+    try:
+        machine = psutil.virtual_memory()
+    except (OSError, RuntimeError):
+        return None, None
+    total, available = int(machine.total), int(machine.available)
+    for limit, used in _memory_limits(root):
+        total = min(total, limit)
+        available = min(available, max(0, limit - used))
+    return total, available
+
+
+def _memory_limits(root: Path) -> list[tuple[int, int]]:
+    """(limit, bytes in use that cannot be dropped) of each control group around this process."""
+    found: list[tuple[int, int]] = []
+    for folder in _cgroup_folders(root, "memory"):
+        limit = _number(_read(folder / "memory.max") or _read(folder / "memory.limit_in_bytes"))
+        used = _number(_read(folder / "memory.current") or _read(folder / "memory.usage_in_bytes"))
+        if limit is None or limit >= _UNLIMITED:
+            continue
+        # The page cache of files (a model just read) counts as used and gives way.
+        cache = 0
+        for line in (_read(folder / "memory.stat") or "").splitlines():
+            name, _, value = line.partition(" ")
+            if name in {"inactive_file", "active_file"}:
+                cache += _number(value) or 0
+        found.append((limit, max(0, (used or 0) - cache)))
+    return found
+
+
+def _threads(root: Path) -> int | None:
+    physical = psutil.cpu_count(logical=False) or psutil.cpu_count(logical=True)
+    bounds = [] if physical is None else [physical]
+    with contextlib.suppress(AttributeError, OSError):  # not Linux
+        bounds.append(len(os.sched_getaffinity(0)))
+    for folder in _cgroup_folders(root, "cpu"):
+        quota, _, period = (_read(folder / "cpu.max") or "").partition(" ")
+        if quota.isdecimal() and period.isdecimal() and int(period):
+            bounds.append(max(1, math.ceil(int(quota) / int(period))))
+    return min(bounds, default=None)
+
+
+def _cgroup_folders(root: Path, controller: str) -> list[Path]:
+    """The control group's folder and those around it, of version 2 and of version 1."""
+    folders: list[Path] = []
+    for line in (_read(root / "proc/self/cgroup") or "").splitlines():
+        parts = line.split(":", 2)
+        if len(parts) != 3 or (parts[1] and controller not in parts[1].split(",")):
+            continue
+        base = root / "sys/fs/cgroup" / (controller if parts[1] else "")
+        inner = base / parts[2].lstrip("/")
+        around = [inner, *(p for p in inner.parents if p == base or base in p.parents)]
+        folders += [folder for folder in around if folder not in folders]
+    return folders
+
+
+def _cpu_name(root: Path) -> str | None:
+    for line in (_read(root / "proc/cpuinfo") or "").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            return value.strip() or None
+    return None
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None
