@@ -12,7 +12,7 @@ MOST_LINES = 500
 
 FLOORS = {
     0: {"__init__", "errors", "paths", "result", "log"},
-    1: {"dotenv", "settings", "settings_spec"},
+    1: {"dotenv", "settings", "settings_spec", "settings_file"},
     2: {
         "hardware", "gguf", "fit", "engine.command", "engine.find", "engine.catalog",
         "gateway.config", "compose", "demo", "names",

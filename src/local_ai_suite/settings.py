@@ -9,88 +9,45 @@ LiteLLM), but one that looks like a misspelt setting is reported in ``Settings.w
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from local_ai_suite import dotenv
 from local_ai_suite.errors import SettingsError
+from local_ai_suite.settings_spec import (
+    ADDRESS,
+    CACHE_TYPES,
+    CONTEXT,
+    COUNT,
+    DEVICES,
+    FLAG,
+    FOLDER,
+    GGUF_FILE,
+    HOSTS,
+    KEY,
+    LAYERS,
+    PORT,
+    PROGRAM,
+    SECONDS,
+    URL,
+    Reader,
+    one_of,
+    whole,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from local_ai_suite.paths import Paths
 
-T = TypeVar("T")
-
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-CACHE_TYPES = ("auto", "f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
-_TRUE = {"true": True, "1": True, "yes": True, "on": True}
-_FALSE = {"false": False, "0": False, "no": False, "off": False}
 _MISSPELT = 0.8  # difflib's ratio: CHAT_MODLE is CHAT_MODEL, OPENAI_API_KEY is nothing of ours
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """How text becomes a value: ``read`` raises ``ValueError``; ``allowed`` says what fits."""
-
-    read: Callable[[str], Any]
-    allowed: str
-    empty_is_value: bool = False
-
-
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        value = int(text)
-        if not low <= value <= high:
-            raise ValueError(text)
-        return value
-
-    return read
-
-
-def _auto_or(read: Callable[[str], T]) -> Callable[[str], T | None]:
-    return lambda text: None if text == "auto" else read(text)
-
-
-def _flag(text: str) -> bool:
-    return {**_TRUE, **_FALSE}[text.lower()]
-
-
-def _one_of(*words: str) -> Reader:
-    def read(text: str) -> str:
-        if text not in words:
-            raise ValueError(text)
-        return text
-
-    return Reader(read, ", ".join(words))
-
-
-def _seconds(text: str) -> float:
-    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
-    value = float(text[:-1]) * units[text[-1]] if text[-1:] in units else float(text)
-    if not 0 <= value <= 30 * 24 * 3600:
-        raise ValueError(text)
-    return value
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-PORT = Reader(_whole(1, 65535), "a port number from 1 to 65535")
-FLAG = Reader(_flag, "true or false")
-TEXT = Reader(str, "any text")
-WORDS = Reader(_words, "words separated by commas")
-SECONDS = Reader(_seconds, "seconds, or a number with s, m or h such as 10m")
-CONTEXT = Reader(_auto_or(_whole(1, 16_777_216)), "auto, or a number of tokens")
-LAYERS = Reader(_auto_or(_whole(0, 10_000)), "auto, or a number of layers (0: CPU only)")
-COUNT = Reader(_auto_or(_whole(1, 4096)), "auto, or a whole number from 1")
-
-
-def _of(reader: Reader, default: Any) -> Any:
-    return field(default=default, metadata={"reader": reader})
+def _of(reader: Reader, default: Any, *, secret: bool = False) -> Any:
+    return field(default=default, metadata={"reader": reader, "secret": secret}, repr=not secret)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,44 +57,44 @@ class Settings:
     # Addresses and keys
     api_gateway_port: int = _of(PORT, 8000)
     inference_port: int = _of(PORT, 8001)
-    bind_address: str = _of(TEXT, "127.0.0.1")
+    bind_address: str = _of(ADDRESS, "127.0.0.1")
     require_key: bool = _of(FLAG, False)
-    litellm_master_key: str | None = _of(TEXT, None)
-    allowed_hosts: tuple[str, ...] = _of(WORDS, ())
+    litellm_master_key: str | None = _of(KEY, None, secret=True)
+    allowed_hosts: tuple[str, ...] = _of(HOSTS, ())
     # Models
-    models_dir: str = _of(TEXT, "models")
-    chat_model: str | None = _of(TEXT, None)
-    code_model: str | None = _of(TEXT, None)
-    embed_model: str | None = _of(TEXT, None)
+    models_dir: str = _of(FOLDER, "models")
+    chat_model: str | None = _of(GGUF_FILE, None)
+    code_model: str | None = _of(GGUF_FILE, None)
+    embed_model: str | None = _of(GGUF_FILE, None)
     # How they are loaded; None is "auto": the plan decides
     n_gpu_layers: int | None = _of(LAYERS, None)
     ctx_size: int | None = _of(CONTEXT, None)
     parallel: int | None = _of(COUNT, None)
-    cache_type_k: str = _of(_one_of(*CACHE_TYPES), "auto")
-    cache_type_v: str = _of(_one_of(*CACHE_TYPES), "auto")
+    cache_type_k: str = _of(one_of(*CACHE_TYPES), "auto")
+    cache_type_v: str = _of(one_of(*CACHE_TYPES), "auto")
     threads: int | None = _of(COUNT, None)
     keep_alive: float = _of(SECONDS, 600.0)
     load_timeout: float = _of(SECONDS, 600.0)
-    on_misfit: Literal["fail", "warn"] = _of(_one_of("fail", "warn"), "fail")
+    on_misfit: Literal["fail", "warn"] = _of(one_of("fail", "warn"), "fail")
     # The empty text is the CPU (the specification's rollback); None leaves it to the driver.
-    cuda_visible_devices: str | None = _of(
-        Reader(str, "device numbers such as 0 or 0,1; empty for the CPU", empty_is_value=True), None
-    )
+    cuda_visible_devices: str | None = _of(DEVICES, None)
     # How the stack runs
-    runtime: Literal["auto", "docker", "native"] = _of(_one_of("auto", "docker", "native"), "auto")
-    llama_server: str | None = _of(TEXT, None)
-    gateway_relay: Literal["on", "off"] = _of(_one_of("on", "off"), "on")
-    max_request_mib: int = _of(Reader(_whole(1, 4096), "1 to 4096"), 64)
+    runtime: Literal["auto", "docker", "native"] = _of(one_of("auto", "docker", "native"), "auto")
+    llama_server: str | None = _of(PROGRAM, None)
+    gateway_relay: Literal["on", "off"] = _of(one_of("on", "off"), "on")
+    max_request_mib: int = _of(Reader(whole(1, 4096), "1 to 4096"), 64)
     # Downloads
-    hf_endpoint: str = _of(TEXT, "https://huggingface.co")
-    hf_token: str | None = _of(TEXT, None)
+    hf_endpoint: str = _of(URL, "https://huggingface.co")
+    hf_token: str | None = _of(KEY, None, secret=True)
     # Where each value came from ("default", ".env line 3", "environment", "flag") and what to say
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     warnings: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def on_loopback(self) -> bool:
-        return self.bind_address in LOOPBACK
+        """Whether only this machine can reach the ports."""
+        name = self.bind_address
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
 
     @property
     def inference_api_base(self) -> str:
@@ -152,7 +109,9 @@ class Settings:
 KEYS: dict[str, str] = {
     item.name.upper(): item.name for item in fields(Settings) if "reader" in item.metadata
 }
-SECRET_KEYS = frozenset({"LITELLM_MASTER_KEY", "HF_TOKEN"})
+SECRET_KEYS = frozenset(
+    item.name.upper() for item in fields(Settings) if item.metadata.get("secret")
+)
 
 
 def load_settings(
