@@ -1,4 +1,8 @@
-"""Which request needs which mend; everything else is never parsed."""
+"""Which request needs which mend; everything else is never parsed.
+
+The tests for a need are byte searches over the raw body. A hit inside a message's text costs a
+parse and nothing else: each mend then looks at the parsed request and may say ``None``.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,21 @@ import re
 from typing import TYPE_CHECKING
 
 from .errors import fail_event, mend_error
+from .fim_suffix import fim_suffix
+from .forced_tool import forced_tool
+from .plan import Mend, Reply, Target
 from .rename import rename
+from .responses import responses
 
 if TYPE_CHECKING:
-    from .plan import Mend, Reply, Target
-
-_STREAM = re.compile(rb'"stream"\s*:\s*true')
+    from collections.abc import Callable
 
 __all__ = ["fail_event", "mend_error", "plan"]
+
+_STREAM = re.compile(rb'"stream"\s*:\s*true')
+# A tool choice of "auto" or "none" is the engine's own.
+_FORCES_A_TOOL = re.compile(rb'"tool_choice"\s*:\s*(?:\{|"required")')
+_HAS_SUFFIX = re.compile(rb'"suffix"\s*:\s*"(?!")')
 
 
 def plan(route: str, body: bytes, target: Target) -> Mend | Reply | None:
@@ -22,11 +33,35 @@ def plan(route: str, body: bytes, target: Target) -> Mend | Reply | None:
     ``body`` is the whole request, already known to be a JSON object whose model is
     ``target.public``.
     """
-    if target.public != target.engine:
-        return rename(route, body, target, streams=asks_for_stream(body))
-    return None
+    whole = _WHOLE.get(route)
+    mended = whole(body, target) if whole else None
+    if mended is not None or target.public == target.engine:
+        return mended
+    return rename(route, body, target, streams=asks_for_stream(body))
 
 
 def asks_for_stream(body: bytes) -> bool:
     """Whether the request says ``"stream": true``; wrong only for nested members so named."""
     return _STREAM.search(body) is not None
+
+
+def _chat(body: bytes, target: Target) -> Mend | Reply | None:
+    if _FORCES_A_TOOL.search(body) is None:
+        return None
+    forced = forced_tool(body)
+    if not isinstance(forced, Mend) or target.public == target.engine:
+        return forced
+    renamed = rename(forced.path, forced.body, target, streams=forced.streams)
+    return renamed.then(forced)
+
+
+def _completions(body: bytes, target: Target) -> Mend | Reply | None:
+    return fim_suffix(body, target) if _HAS_SUFFIX.search(body) else None
+
+
+_WHOLE: dict[str, Callable[[bytes, Target], Mend | Reply | None]] = {
+    "/v1/chat/completions": _chat,
+    "/v1/completions": _completions,
+    "/v1/responses": responses,
+}
+"""What each route needs; these give the public name back themselves."""
