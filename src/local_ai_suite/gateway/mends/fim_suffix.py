@@ -36,16 +36,17 @@ def fim_suffix(body: bytes, target: Target) -> Mend | Reply | None:
     if not isinstance(prompt, str) or not isinstance(suffix, str):
         return _refused("'suffix' needs one prompt, and both as text", "prompt")
     for key in ("n", "best_of"):
-        if (request.get(key) or 1) > 1:
+        if request.get(key) not in (None, 1):
             return _refused(f"'suffix' gives one completion, so '{key}' must be 1", key)
     request |= {"input_prefix": prompt, "input_suffix": suffix, "prompt": ""}
     request["model"] = target.engine
     if (most := request.pop("max_tokens", None)) is not None:
         request["n_predict"] = most
     if (logprobs := request.pop("logprobs", None)) is not None:
-        request["n_probs"] = int(logprobs)
+        request["n_probs"] = logprobs
     echoed = prompt if request.pop("echo", False) else ""
-    usage_last = bool((request.pop("stream_options", None) or {}).get("include_usage"))
+    options = request.pop("stream_options", None)
+    usage_last = isinstance(options, dict) and bool(options.get("include_usage"))
     return Mend(
         names=("fim_suffix",),
         path="/infill",

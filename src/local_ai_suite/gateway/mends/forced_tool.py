@@ -32,8 +32,9 @@ def forced_tool(body: bytes) -> Mend | Reply | None:
     choice = request.get("tool_choice")
     tools = _functions(request)
     if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
-        allowed = choice.get("allowed_tools") or {}
-        names = {_name(tool) for tool in allowed.get("tools") or ()}
+        allowed = choice.get("allowed_tools")
+        allowed = allowed if isinstance(allowed, dict) else {}
+        names = _functions(allowed)
         tools = {name: tool for name, tool in tools.items() if name in names}
         request["tools"] = list(tools.values())
         choice = request["tool_choice"] = allowed.get("mode", "auto")

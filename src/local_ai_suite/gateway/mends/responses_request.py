@@ -127,7 +127,8 @@ def chat_request(request: dict[str, Any], tools: Tools, model: str) -> dict[str,
         chat["reasoning_effort"] = effort
     if wanted := _response_format(_object(_object(request.get("text")).get("format"))):
         chat["response_format"] = wanted
-    if "message.output_text.logprobs" in (request.get("include") or ()):
+    include = request.get("include")
+    if isinstance(include, list) and "message.output_text.logprobs" in include:
         chat["logprobs"] = True
         chat["top_logprobs"] = request.get("top_logprobs") or 0
     if request.get("stream"):

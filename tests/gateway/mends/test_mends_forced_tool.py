@@ -1,0 +1,163 @@
+"""A tool choice that forces a call: what llama.cpp makes of it, and what the gateway does."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import openai
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from local_ai_suite.gateway import mends
+from local_ai_suite.gateway.mends.forced_tool import CallReader
+
+if TYPE_CHECKING:
+    from openai.types.chat import ChatCompletionMessageFunctionToolCall
+
+CHAT = "/v1/chat/completions"
+SAME = mends.Target("local-chat", "local-chat")
+MOST = 60
+
+
+def tool(name: str, parameter: str) -> dict[str, Any]:
+    schema = {
+        "type": "object",
+        "properties": {parameter: {"type": "string", "maxLength": 20}},
+        "required": [parameter],
+        "additionalProperties": False,
+    }
+    return {"type": "function", "function": {"name": name, "parameters": schema}}
+
+
+TOOLS = [tool("get_weather", "city"), tool("list_files", "path")]
+FILES = {"type": "function", "function": {"name": "list_files"}}
+
+
+def ask(client: openai.OpenAI, said: str, choice: Any, **more: Any) -> Any:
+    return client.chat.completions.create(
+        model="gpt-4o",
+        messages=[{"role": "user", "content": said}],
+        tools=TOOLS,  # type: ignore[arg-type]
+        tool_choice=choice,
+        max_tokens=MOST,
+        **more,
+    )
+
+
+def streamed_call(client: openai.OpenAI, said: str, choice: Any) -> tuple[str, str, str | None]:
+    """Name, arguments and finish reason of the first choice."""
+    name, arguments, finish = "", "", None
+    for chunk in ask(client, said, choice, stream=True):
+        for part in chunk.choices:
+            assert not part.delta.content
+            finish = part.finish_reason or finish
+            for call in part.delta.tool_calls or ():
+                name += call.function.name or ""
+                arguments += call.function.arguments or ""
+    return name, arguments, finish
+
+
+def test_flaw_the_engine_takes_a_named_choice_for_auto(bare: openai.OpenAI) -> None:
+    assert ask(bare, "weather", FILES).choices[0].message.tool_calls[0].function.name != (
+        "list_files"
+    )
+    assert not ask(bare, "hi", FILES).choices[0].message.tool_calls
+
+
+def test_flaw_the_engine_lets_a_required_call_begin_with_talk(bare: openai.OpenAI) -> None:
+    assert not ask(bare, "hi", "required").choices[0].message.tool_calls
+
+
+def test_a_named_function_is_called(mended: openai.OpenAI) -> None:
+    choice = ask(mended, "weather", FILES).choices[0]
+    call: ChatCompletionMessageFunctionToolCall = choice.message.tool_calls[0]
+    assert call.function.name == "list_files"
+    assert choice.message.content is None
+    assert call.id
+    assert '"path"' in call.function.arguments
+
+
+def test_a_named_function_that_the_model_means_has_its_own_arguments(
+    mended: openai.OpenAI,
+) -> None:
+    named = {"type": "function", "function": {"name": "get_weather"}}
+    name, arguments, _ = streamed_call(mended, "hi", named)
+    assert name == "get_weather"
+    assert arguments.lstrip().startswith("{")
+
+
+def test_a_required_call_is_made_whatever_was_said(mended: openai.OpenAI) -> None:
+    message = ask(mended, "hi", "required").choices[0].message
+    assert message.tool_calls[0].function.name in {"get_weather", "list_files"}
+    assert message.content is None
+
+
+@pytest.mark.parametrize("choice", [FILES, "required"], ids=["named", "required"])
+def test_a_forced_call_streams_as_deltas(mended: openai.OpenAI, choice: Any) -> None:
+    name, arguments, finish = streamed_call(mended, "weather", choice)
+    assert name in {"get_weather", "list_files"}
+    assert arguments.lstrip().startswith("{")
+    assert finish in {"tool_calls", "length"}
+
+
+def plan_for(choice: Any, **more: Any) -> Any:
+    request = {"model": "local-chat", "messages": [], "tools": TOOLS, "tool_choice": choice}
+    return mends.plan(CHAT, orjson.dumps(request | more), SAME)
+
+
+@pytest.mark.parametrize("choice", ["auto", "none", None])
+def test_a_choice_that_forces_nothing_is_the_engines_own(choice: Any) -> None:
+    assert plan_for(choice) is None
+
+
+def test_a_function_that_is_not_offered_is_refused() -> None:
+    plan = plan_for({"type": "function", "function": {"name": "nobody"}})
+    assert isinstance(plan, mends.Reply)
+    assert plan.status == 400
+    assert orjson.loads(plan.body)["error"]["param"] == "tool_choice"
+
+
+def test_the_model_is_shown_the_named_function_alone() -> None:
+    request = orjson.loads(plan_for(FILES).body)
+    assert [t["function"]["name"] for t in request["tools"]] == ["list_files"]
+
+
+def test_allowed_tools_are_the_only_ones_that_are_offered() -> None:
+    allowed = {"mode": "auto", "tools": [FILES]}
+    plan = plan_for({"type": "allowed_tools", "allowed_tools": allowed})
+    request = orjson.loads(plan.body)
+    assert [t["function"]["name"] for t in request["tools"]] == ["list_files"]
+    assert request["tool_choice"] == "auto"
+
+
+def completion(text: str, finish: str = "stop") -> bytes:
+    message = {"role": "assistant", "content": text}
+    choice = {"index": 0, "message": message, "finish_reason": finish}
+    return orjson.dumps({"choices": [choice], "model": "local-chat"})
+
+
+def test_a_call_that_was_cut_keeps_its_reason() -> None:
+    answer = orjson.loads(plan_for(FILES).answer(completion('{"path": "a', "length")))
+    choice = answer["choices"][0]
+    assert choice["finish_reason"] == "length"
+    assert choice["message"]["tool_calls"][0]["function"]["arguments"] == '{"path": "a'
+
+
+@given(
+    st.dictionaries(st.text(), st.text() | st.dictionaries(st.text(), st.booleans())),
+    st.lists(st.integers(0, 400), max_size=10),
+    st.sampled_from(["", " ", "\n "]),
+)
+def test_a_wrapped_call_is_read_whatever_its_arguments_and_cuts(
+    arguments: dict[str, Any], cuts: list[int], blank: str
+) -> None:
+    inner = orjson.dumps(arguments).decode()
+    text = f'{{{blank}"name":{blank}"list_files",{blank}"arguments":{blank}{inner}{blank}}}{blank}'
+    edges = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
+    reader = CallReader(None)
+    said = "".join(piece for a, b in pairwise(edges) for piece in reader.feed(text[a:b]))
+    assert reader.name == "list_files"
+    assert orjson.loads(said) == arguments
