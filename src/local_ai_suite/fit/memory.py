@@ -1,0 +1,178 @@
+"""The bytes of a loaded model, part by part, as llama.cpp allocates them.
+
+Each function names the place in llama.cpp that it follows; ``make bench-fit`` holds them against
+what the engine's own log says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from local_ai_suite.gguf import TYPES_BY_NAME
+
+if TYPE_CHECKING:
+    from .shape import Layer, ModelShape
+
+F16, F32, I32, I64 = 2, 4, 4, 8
+CONTEXT_STEP = 256  # llama_context rounds the context of a sequence up to this
+DEFAULT_UBATCH = 512
+DEFAULT_BATCH = 2048
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """How the model is loaded: the engine's flags. ``ctx_size`` is tokens per slot."""
+
+    ctx_size: int
+    parallel: int = 1
+    kv_unified: bool = False
+    cache_type_k: str = "f16"
+    cache_type_v: str = "f16"
+    flash_attention: bool = True
+    ubatch_size: int = DEFAULT_UBATCH
+    batch_size: int = DEFAULT_BATCH
+    embedding: bool = False
+    n_gpu_layers: int = 0
+    n_cpu_moe: int = 0
+
+    @property
+    def cells(self) -> int:
+        """Cache cells of one stream (``llama_context``: n_ctx_seq, padded)."""
+        return pad(self.ctx_size)
+
+    @property
+    def n_ctx(self) -> int:
+        """The engine's ``--ctx-size``: all slots together."""
+        return self.cells * (1 if self.kv_unified else self.parallel)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the largest batch that the compute buffers are made for."""
+        return min(self.n_ctx, self.batch_size, self.ubatch_size)
+
+
+def pad(tokens: int) -> int:
+    """``GGML_PAD(n, 256)``."""
+    return -(-tokens // CONTEXT_STEP) * CONTEXT_STEP
+
+
+def cache_bytes(shape: ModelShape, layer: Layer, load: Load) -> int:
+    """Key/value cache and recurrent state of one layer.
+
+    ``llama_kv_cache::llama_kv_cache`` (cells x streams x width, in the cache's types, the V cache
+    padded to the widest layer without flash attention), ``llama_kv_cache_iswa`` (a window keeps
+    ``window + ubatch`` cells, rounded up to 256, never more than the context) and
+    ``llama_memory_recurrent`` (F32, one row per sequence, whatever the cache types are).
+    """
+    state = layer.state_values * F32 * load.parallel
+    if layer.shares_cache:
+        return state
+    streams = 1 if load.kv_unified else load.parallel
+    cells = load.cells
+    if layer.in_window:
+        window = shape.window * (load.parallel if load.kv_unified else 1)
+        cells = pad(min(cells, window + load.tokens))
+    v_width = layer.v_width
+    if v_width and not load.flash_attention:
+        v_width = max(other.v_width for other in shape.layers)
+    per_cell = _row(load.cache_type_k, layer.k_width) + _row(load.cache_type_v, v_width)
+    return state + per_cell * cells * streams
+
+
+def _row(cache_type: str, width: int) -> int:
+    return TYPES_BY_NAME[cache_type.upper()].row_bytes(width) if width else 0
+
+
+def cache_type_works(shape: ModelShape, cache_type: str) -> bool:
+    """Whether every layer's rows divide into the type's blocks; the engine refuses others."""
+    block = TYPES_BY_NAME[cache_type.upper()].block
+    return all(
+        shape.head_width_k % block == 0 and shape.head_width_v % block == 0
+        for layer in shape.layers
+        if layer.k_width
+    )
+
+
+def on_gpu(shape: ModelShape, load: Load, layer: int) -> bool:
+    """``llama_model::load_tensors``: the last ``n_gpu_layers`` of the blocks and the output."""
+    return layer >= len(shape.layers) + 1 - load.n_gpu_layers
+
+
+def layer_weights(layer: Layer, *, experts_on_cpu: bool) -> tuple[int, int]:
+    """(bytes that follow the layer to its device, bytes of experts kept on the CPU)."""
+    if experts_on_cpu:
+        return layer.weight_bytes - layer.expert_bytes, layer.expert_bytes
+    return layer.weight_bytes, 0
+
+
+def output_weights(shape: ModelShape) -> int:
+    """What the output layer takes on a GPU: tied embeddings are duplicated there."""
+    return shape.output_bytes + (shape.input_bytes if shape.output_is_input else 0)
+
+
+def compute_bytes(shape: ModelShape, load: Load) -> int:
+    """The scratch memory of the largest batch, on the device that runs the layers.
+
+    ``llama_context::sched_reserve`` plans the graph for a full batch; ``ggml_gallocr`` reuses what
+    is no longer needed. So this is the inputs (mask, positions), plus the widest moment of the
+    graph: the feed-forward, the experts, the attention, the recurrent scan or the logits.
+    """
+    tokens = load.tokens
+    stream = tokens * shape.embedding_length * F32
+    return _inputs(shape, load) + max(
+        _feed_forward(shape, tokens) + 2 * stream,
+        _attention(shape, load) + 2 * stream,
+        _scan(shape, load) + 2 * stream,
+        _logits(shape, load) + stream,
+    )
+
+
+def _inputs(shape: ModelShape, load: Load) -> int:
+    """Embeddings read from the CPU, ids, and an attention mask per kind of cache."""
+    tokens = load.tokens
+    mask = F16 if load.flash_attention else F32
+    cells = load.cells if shape.has_memory else tokens
+    kinds = {layer.in_window for layer in shape.layers if layer.k_width or not shape.has_memory}
+    size = 0
+    for in_window in kinds:
+        width = min(cells, pad(shape.window + tokens)) if in_window else cells
+        size += tokens * width * mask
+    return size + tokens * (shape.embedding_length * F32 + 4 * I32 + 2 * I64)
+
+
+def _feed_forward(shape: ModelShape, tokens: int) -> int:
+    """Gate and up side by side; for experts once per expert that a token uses, and the results."""
+    dense = max((layer.feed_forward for layer in shape.layers), default=0)
+    widest = 2 * tokens * dense * F32
+    if shape.experts:
+        each = 2 * shape.expert_feed_forward + shape.embedding_length
+        widest = max(widest, tokens * shape.experts_used * each * F32)
+    return widest
+
+
+def _attention(shape: ModelShape, load: Load) -> int:
+    """Queries, keys, values and the result; without flash attention all scores as well."""
+    tokens = load.tokens
+    width_q = shape.heads * max(shape.head_width_k, shape.head_width_v)
+    width_kv = max((layer.k_width + layer.v_width for layer in shape.layers), default=0)
+    size = tokens * (2 * width_q + width_kv) * F32
+    if not load.flash_attention:
+        cells = load.cells if shape.has_memory else tokens
+        size += tokens * cells * shape.heads * F32
+    return size
+
+
+def _scan(shape: ModelShape, load: Load) -> int:
+    """Recurrent layers: the projected inputs, the states and the result of the scan."""
+    state = max((layer.state_values for layer in shape.layers), default=0)
+    if not state:
+        return 0
+    inner = shape.inner_width or shape.embedding_length
+    return load.tokens * 4 * inner * F32 + 2 * state * F32 * load.parallel
+
+
+def _logits(shape: ModelShape, load: Load) -> int:
+    """llama-server asks for one row of logits per slot, in embedding mode for every token."""
+    rows = load.tokens if load.embedding else min(load.tokens, load.parallel)
+    return 0 if not shape.has_memory else rows * shape.vocabulary * F32

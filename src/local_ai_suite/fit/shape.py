@@ -1,0 +1,194 @@
+"""A model as the planner sees it: bytes and widths per layer, taken from the header."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from local_ai_suite.errors import FitError
+
+from .patterns import NO_MEMORY, layer_memory, shared_from, window_layers
+
+if TYPE_CHECKING:
+    from local_ai_suite.gguf import GgufFile
+
+_BLOCK = re.compile(r"(?:blk|dec\.blk|enc\.blk)\.(\d+)\.")
+_EXPERTS = re.compile(r"\.ffn_(?:up|down|gate|gate_up)_(?:ch|)exps")  # what --n-cpu-moe moves
+_INPUT = ("token_embd", "token_types", "position_embd", "per_layer_token_embd")
+F32 = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One block. ``k_width`` and ``v_width`` are cached values per token, 0 without a cache."""
+
+    weight_bytes: int
+    expert_bytes: int
+    k_width: int
+    v_width: int
+    in_window: bool
+    state_values: int  # recurrent state per sequence (r and s), always F32
+    feed_forward: int
+    shares_cache: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """Widths in elements, sizes in bytes. See ``gguf`` for what a header calls them."""
+
+    name: str
+    architecture: str
+    layers: tuple[Layer, ...]
+    input_bytes: int
+    output_bytes: int
+    output_is_input: bool  # no output tensor of its own: the token embedding serves twice
+    window: int
+    embedding_length: int
+    heads: int
+    head_width_k: int
+    head_width_v: int
+    vocabulary: int
+    experts: int
+    experts_used: int
+    expert_feed_forward: int
+    trained_context: int | None
+    is_embedding: bool
+    has_memory: bool
+    file_bytes: int
+    inner_width: int = 0  # of the recurrent layers (ssm.inner_size)
+    state_width: int = 0  # ssm.state_size
+
+    @property
+    def weight_bytes(self) -> int:
+        return self.input_bytes + self.output_bytes + sum(x.weight_bytes for x in self.layers)
+
+    @property
+    def is_moe(self) -> bool:
+        return any(layer.expert_bytes for layer in self.layers)
+
+    @property
+    def gpu_layers(self) -> int:
+        """How many layers ``--n-gpu-layers`` counts: the blocks and the output."""
+        return len(self.layers) + 1
+
+
+def model_shape(model: GgufFile) -> ModelShape:
+    """Read the shape from ``model``; raises :class:`FitError` for a header without one."""
+    count = model.block_count
+    width = model.embedding_length
+    if model.is_projector or not count or not width:
+        raise FitError(
+            f"{model.path}: the header of this {model.architecture} file describes no layers, "
+            "so nothing can be planned for it",
+            hint="Name a language or embedding model (not a projector or an adapter).",
+        )
+    if count > 10_000:
+        raise FitError(f"{model.path}: claims {count} layers", hint="The file is damaged.")
+    weights, experts, ends = _bytes(model, count)
+    kept = model.metadata
+    heads = _per_layer(model, "attention.head_count", count, 0)
+    heads_kv = _per_layer(model, "attention.head_count_kv", count, heads)
+    feed_forward = _per_layer(model, "feed_forward_length", count, 0)
+    first_heads = next((n for n in heads if n), 0)
+    default = width // first_heads if first_heads else 0
+    k_head = _integer(model, "attention.key_length", default)
+    v_head = _integer(model, "attention.value_length", default)
+    k_window = _integer(model, "attention.key_length_swa", k_head)
+    v_window = _integer(model, "attention.value_length_swa", v_head)
+    is_latent = bool(kept.integer(model.key("attention.key_length_mla")))  # MLA caches only K
+    window, in_window = window_layers(model, count)
+    memory = layer_memory(model, count, heads_kv, feed_forward)
+    shared = shared_from(model, count)
+    next_token = _integer(model, "nextn_predict_layers", 0)
+    state = _state_values(model, width, first_heads)
+    layers = tuple(
+        Layer(
+            weight_bytes=weights[n],
+            expert_bytes=experts[n],
+            k_width=(k_window if in_window[n] else k_head) * heads_kv[n]
+            if memory[n].attends
+            else 0,
+            v_width=(v_window if in_window[n] else v_head) * heads_kv[n]
+            if memory[n].attends and not is_latent
+            else 0,
+            in_window=in_window[n],
+            state_values=state if memory[n].recurrent else 0,
+            feed_forward=feed_forward[n],
+            # Layers that only predict further tokens (MTP) get no cache in the main context.
+            shares_cache=n >= shared or n >= count - next_token,
+        )
+        for n in range(count)
+    )
+    return ModelShape(
+        name=model.name,
+        architecture=model.architecture,
+        layers=layers,
+        input_bytes=ends["input"],
+        output_bytes=ends["output"],
+        output_is_input=not any(t.name == "output.weight" for t in model.tensors)
+        and model.architecture not in NO_MEMORY,
+        window=window,
+        embedding_length=width,
+        heads=max(heads, default=0),
+        head_width_k=k_head,
+        head_width_v=v_head,
+        vocabulary=model.vocabulary_size or 0,
+        experts=model.expert_count,
+        experts_used=model.experts_used,
+        expert_feed_forward=_integer(model, "expert_feed_forward_length", 0) or max(feed_forward),
+        trained_context=model.context_length,
+        is_embedding=model.is_embedding,
+        has_memory=model.architecture not in NO_MEMORY,
+        file_bytes=model.size_bytes,
+        inner_width=_integer(model, "ssm.inner_size", 0),
+        state_width=_integer(model, "ssm.state_size", 0),
+    )
+
+
+def _bytes(model: GgufFile, count: int) -> tuple[list[int], list[int], dict[str, int]]:
+    weights, experts = [0] * count, [0] * count
+    ends = {"input": 0, "output": 0}
+    for tensor in model.tensors:
+        match = _BLOCK.match(tensor.name)
+        if match and int(match[1]) < count:
+            weights[int(match[1])] += tensor.n_bytes
+            if _EXPERTS.search(tensor.name):
+                experts[int(match[1])] += tensor.n_bytes
+        else:
+            ends["input" if tensor.name.startswith(_INPUT) else "output"] += tensor.n_bytes
+    return weights, experts, ends
+
+
+def _integer(model: GgufFile, name: str, default: int) -> int:
+    values = model.metadata.integers(model.key(name))
+    return max(values) if values else default
+
+
+def _per_layer(
+    model: GgufFile, name: str, count: int, default: int | tuple[int, ...]
+) -> tuple[int, ...]:
+    """One number for every layer, or one per layer (``llama_model_loader::get_key_or_arr``)."""
+    values = model.metadata.integers(model.key(name))
+    if values is None:
+        return default if isinstance(default, tuple) else (default,) * count
+    if len(values) == 1:
+        return values * count
+    return (*values, *(0,) * count)[:count]
+
+
+def _state_values(model: GgufFile, width: int, heads: int) -> int:
+    """Values per sequence and recurrent layer: ``llama_hparams::n_embd_r`` plus ``n_embd_s``."""
+    get = model.metadata.integer
+    if head := get(model.key("wkv.head_size")):
+        shifts = get(model.key("token_shift_count")) or 2
+        return shifts * width + width * head
+    if cache := get(model.key("shortconv.l_cache")):
+        return width * (cache - 1)
+    kernel = get(model.key("ssm.conv_kernel")) or 0
+    if head := get(model.key("kda.head_dim")):
+        return 3 * (kernel - 1 if kernel else 3) * heads * head + head * head * heads
+    inner = get(model.key("ssm.inner_size")) or 0
+    state = get(model.key("ssm.state_size")) or 0
+    groups = get(model.key("ssm.group_count")) or 0
+    return max(kernel - 1, 0) * (inner + 2 * groups * state) + state * inner
