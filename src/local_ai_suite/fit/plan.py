@@ -101,9 +101,10 @@ class FitPlan:
     """How to start the engine, what that takes where, and why.
 
     ``ctx_size`` is tokens per slot (what is published); the engine's ``--ctx-size`` is ``n_ctx``.
-    ``n_gpu_layers`` counts blocks and the output; ``gpu_layers_max`` is all of them. The experts of
-    the first ``n_cpu_moe`` layers stay on the CPU. ``flash_attention`` is the engine's ``--flash-
-    attn``. ``cache_ram_bytes`` bounds the prompts that the engine keeps in memory (``--cache-ram``).
+    ``n_gpu_layers`` counts blocks and the output; ``gpu_layers_max`` is all of them. The experts
+    of the first ``n_cpu_moe`` layers stay on the CPU. ``flash_attention`` is the engine's
+    ``--flash-attn``. ``cache_ram_bytes`` bounds the prompts that the engine keeps in memory
+    (``--cache-ram``).
     Tokens per second and seconds are ``None`` where no speed is known. ``fits`` is false when
     explicit settings, or the model itself, need more than there is; ``warnings`` say where.
     """

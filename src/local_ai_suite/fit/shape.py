@@ -98,6 +98,7 @@ def model_shape(model: GgufFile) -> ModelShape:
     v_window = _integer(model, "attention.value_length_swa", v_head)
     is_latent = bool(kept.integer(model.key("attention.key_length_mla")))  # MLA caches only K
     window, in_window = window_layers(model, count)
+    widths = [(k_window, v_window) if swa else (k_head, v_head) for swa in in_window]
     memory = layer_memory(model, count, heads_kv, feed_forward)
     shared = shared_from(model, count)
     next_token = _integer(model, "nextn_predict_layers", 0)
@@ -106,12 +107,8 @@ def model_shape(model: GgufFile) -> ModelShape:
         Layer(
             weight_bytes=weights[n],
             expert_bytes=experts[n],
-            k_width=(k_window if in_window[n] else k_head) * heads_kv[n]
-            if memory[n].attends
-            else 0,
-            v_width=(v_window if in_window[n] else v_head) * heads_kv[n]
-            if memory[n].attends and not is_latent
-            else 0,
+            k_width=widths[n][0] * heads_kv[n] if memory[n].attends else 0,
+            v_width=widths[n][1] * heads_kv[n] if memory[n].attends and not is_latent else 0,
             in_window=in_window[n],
             state_values=state if memory[n].recurrent else 0,
             feed_forward=feed_forward[n],
