@@ -1,0 +1,162 @@
+"""Which Compose files and images a phase uses, and what Docker's complaints mean. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from local_ai_suite.errors import NotBuiltYet, PortInUse, StackError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from local_ai_suite.paths import Paths
+    from local_ai_suite.settings import Settings
+
+PYTHON_IMAGE = "python:3.12-slim-bookworm"
+VERSION = "0.1.0"
+GATEWAY_IMAGE = f"local-ai-suite/gateway:{VERSION}"
+INFERENCE_IMAGE = f"local-ai-suite/inference:{VERSION}"
+INFERENCE_GPU_IMAGE = f"local-ai-suite/inference-cuda:{VERSION}"
+
+_FILES = {"p1": ("compose.p1.yml",)}
+_GPU_FILE = "compose.gpu.yml"
+
+_TOOLKIT = (
+    "Linux: install the NVIDIA Container Toolkit, then `sudo nvidia-ctk runtime configure "
+    "--runtime=docker` and restart Docker. Windows: in Docker Desktop, Settings, Resources, turn "
+    "on WSL integration, and update the NVIDIA driver of Windows."
+)
+
+
+def project_name(paths: Paths) -> str:
+    """Compose's project: one per clone."""
+    return f"local-ai-suite-{paths.project_id}"
+
+
+def images(*, gpu: bool) -> tuple[str, str]:
+    """The images of phase 1: inference, gateway."""
+    return (INFERENCE_GPU_IMAGE if gpu else INFERENCE_IMAGE, GATEWAY_IMAGE)
+
+
+def compose_command(phase: str, paths: Paths, *, gpu: bool) -> list[str]:
+    """``docker compose`` with the phase's files, before the verb."""
+    if phase not in _FILES:
+        raise NotBuiltYet(f"phase {phase} has no Compose file yet", hint="Phase 1 is: make up-p1")
+    names = [*_FILES[phase], *([_GPU_FILE] if gpu else [])]
+    files = [word for name in names for word in ("-f", str(paths.compose_dir / name))]
+    # --env-file: Compose would look beside the first file.
+    env_file = ["--env-file", str(paths.env_file)] if paths.env_file.exists() else []
+    return ["docker", "compose", "-p", project_name(paths), *files, *env_file]
+
+
+def compose_environment(settings: Settings, paths: Paths, owner: tuple[int, int]) -> dict[str, str]:
+    """What the Compose files interpolate. It beats ``.env``, so it holds the checked values."""
+    return {
+        "COMPOSE_PROJECT_NAME": project_name(paths),
+        "MODELS_DIR": str(settings.models_path(paths)),
+        "API_GATEWAY_PORT": str(settings.api_gateway_port),
+        "INFERENCE_PORT": str(settings.inference_port),
+        "BIND_ADDRESS": settings.bind_address,
+        "ALLOWED_HOSTS": ",".join(settings.allowed_hosts),
+        "LAIS_USER": f"{owner[0]}:{owner[1]}",
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What one of Docker's messages means for a person. ``words`` are all in the message."""
+
+    words: tuple[str, ...]
+    message: str
+    hint: str
+    gpu: bool = False
+
+
+# In the order in which they are looked for: the specific before the general.
+_COMPLAINTS = (
+    Complaint(
+        ("could not select device driver",),
+        "Docker cannot pass the GPU through (no NVIDIA device driver)",
+        _TOOLKIT,
+        gpu=True,
+    ),
+    Complaint(
+        ("nvidia-container-cli",),
+        "Docker's NVIDIA runtime failed to start the container",
+        "Does `nvidia-smi` work outside the container? " + _TOOLKIT,
+        gpu=True,
+    ),
+    Complaint(
+        ("permission denied", "docker.sock"),
+        "this user may not use Docker (no permission for its socket)",
+        "sudo usermod -aG docker $USER, then log in again; or set RUNTIME=native in .env.",
+    ),
+    Complaint(
+        ("cannot connect to the docker daemon",),
+        "the Docker engine does not run",
+        "Start it (sudo systemctl start docker, or Docker Desktop), or set RUNTIME=native in .env.",
+    ),
+    Complaint(
+        ("no space left on device",),
+        "the disk that Docker uses is full",
+        "docker system df shows what takes the space; docker system prune frees what is unused.",
+    ),
+    Complaint(
+        ("mounts denied",),
+        "Docker Desktop does not share the models' folder",
+        "Docker Desktop, Settings, Resources, File sharing: add the folder of MODELS_DIR.",
+    ),
+    Complaint(
+        ("bind source path does not exist",),
+        "a folder or file that the containers need is not there",
+        "Is the disk with MODELS_DIR plugged in and mounted? `.env` is made by make up-p1.",
+    ),
+    Complaint(
+        ("failed to resolve",),
+        "an image is missing here and cannot be downloaded",
+        "Connect to the internet once, give a base image that is here (PYTHON_IMAGE=...), or set "
+        "RUNTIME=native in .env.",
+    ),
+    Complaint(
+        ("pull access denied",),
+        "an image is missing here and cannot be downloaded",
+        "Build it first: docker compose -f docker/compose.p1.yml build",
+    ),
+)
+_PORT_TAKEN = ("port is already allocated", "address already in use")
+
+
+def explain(stderr: str) -> StackError:
+    """Docker's stderr as one of our errors; unknown words are passed on, their end first read."""
+    low = stderr.lower()
+    if any(words in low for words in _PORT_TAKEN):
+        return PortInUse(
+            "a port that the containers need is taken: " + _last_line(stderr),
+            hint="docker ps shows containers of other projects; or set API_GATEWAY_PORT and "
+            "INFERENCE_PORT in .env.",
+        )
+    for complaint in _COMPLAINTS:
+        if all(word in low for word in complaint.words):
+            return StackError(complaint.message, hint=complaint.hint, docker=_last_line(stderr))
+    return StackError(
+        "Docker Compose failed: " + _last_line(stderr),
+        hint="Set RUNTIME=native in .env to run without Docker.",
+    )
+
+
+def is_gpu_complaint(stderr: str) -> bool:
+    """Whether the GPU is what Docker could not give: then the CPU is the fallback."""
+    low = stderr.lower()
+    return any(c.gpu and all(word in low for word in c.words) for c in _COMPLAINTS)
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:400] if lines else "no message"
+
+
+def owner_of(path: Path) -> tuple[int, int]:
+    """User and group of ``path``: the container's user must be able to read it."""
+    stat = path.stat()
+    return stat.st_uid, stat.st_gid

@@ -1,0 +1,262 @@
+"""The Docker runtime: the same stack as containers, through Docker Compose."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from local_ai_suite import compose
+from local_ai_suite.errors import StackError
+from local_ai_suite.state import RunState, ServiceState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from local_ai_suite.paths import Paths
+    from local_ai_suite.settings import Settings
+
+# A daemon that runs answers in milliseconds; one that hangs must not hang `up`.
+ASK_TIMEOUT_S = 15.0
+# Downloads the dependencies the first time.
+BUILD_TIMEOUT_S = 1800.0
+# One layer list; an offline machine fails at once, a black hole ends here.
+PULL_TIMEOUT_S = 300.0
+UP_TIMEOUT_S = 300.0
+DOWN_TIMEOUT_S = 120.0
+PORTS = {"inference": 8001, "api-gateway": 8000}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which runtime, and why in words."""
+
+    runtime: str
+    reason: str
+
+
+def choose(settings: Settings) -> Choice:
+    """``RUNTIME=auto`` takes Docker when its engine answers and the images are or can be had.
+
+    Raises :class:`StackError` when RUNTIME=docker asks for an engine that does not answer.
+    """
+    if settings.runtime == "native":
+        return Choice("native", "RUNTIME=native")
+    trouble = engine_trouble()
+    if settings.runtime == "docker":
+        if trouble is not None:
+            raise trouble
+        return Choice("docker", "RUNTIME=docker")
+    if trouble is not None:
+        return Choice("native", trouble.message)
+    if all(_has_image(image) for image in compose.images(gpu=False)):
+        return Choice("docker", "the Docker engine answers and the images are here")
+    if _has_image(base_image()) or _can_pull(base_image()):
+        return Choice("docker", "the Docker engine answers and the images can be built")
+    return Choice("native", f"Docker runs, but {base_image()} is neither here nor to be had")
+
+
+def base_image() -> str:
+    """The image that ours are built from; ``PYTHON_IMAGE`` names another."""
+    return os.environ.get("PYTHON_IMAGE") or compose.PYTHON_IMAGE
+
+
+def engine_trouble() -> StackError | None:
+    """Why Docker cannot be used; ``None`` when it can."""
+    if shutil.which("docker") is None:
+        return StackError(
+            "docker is not installed", hint="Install Docker, or set RUNTIME=native in .env."
+        )
+    for words, missing in (
+        (["docker", "version", "--format", "{{.Server.Version}}"], None),
+        (["docker", "compose", "version"], "the Compose v2 plugin of Docker is not installed"),
+    ):
+        done = _run(words, ASK_TIMEOUT_S)
+        if done is None:
+            return StackError("the Docker engine does not answer", hint="Restart Docker.")
+        if done.returncode != 0:
+            if missing:
+                return StackError(missing, hint="Install the package docker-compose-plugin.")
+            return compose.explain(done.stderr)
+    return None
+
+
+def gpu_works(image: str) -> bool | None:
+    """Whether a container gets an NVIDIA device; ``None`` when that could not be tried."""
+    if not _has_image(image):
+        return None
+    done = _run(["docker", "run", "--rm", "--gpus", "all", "--entrypoint", "true", image], 60.0)
+    if done is None:
+        return None
+    return done.returncode == 0
+
+
+def start(
+    phase: str, settings: Settings, paths: Paths, report: Callable[[str], None]
+) -> tuple[RunState, tuple[str, ...]]:
+    """Build what is missing, start the containers; returns the run and what to warn about."""
+    notes: list[str] = []
+    gpu, note = _wants_gpu(settings)
+    if note:
+        notes.append(note)
+    build(phase, settings, paths, report, gpu=gpu)
+    report("starting the containers")
+    done = _compose(phase, settings, paths, ["up", "-d", "--no-build"], UP_TIMEOUT_S, gpu=gpu)
+    if done.returncode != 0 and gpu and compose.is_gpu_complaint(done.stderr):
+        trouble = compose.explain(done.stderr)
+        notes.append(f"{trouble.message}; running on the CPU. {trouble.hint}")
+        gpu = False
+        build(phase, settings, paths, report, gpu=False)
+        done = _compose(phase, settings, paths, ["up", "-d", "--no-build"], UP_TIMEOUT_S, gpu=False)
+    if done.returncode != 0:
+        stop(paths)
+        raise compose.explain(done.stderr)
+    services = tuple(
+        ServiceState(name, port, "starting", since=time.time())
+        for name, port in (
+            ("inference", settings.inference_port),
+            ("api-gateway", settings.api_gateway_port),
+        )
+    )
+    return RunState("docker", phase, time.time(), None, services), tuple(notes)
+
+
+def build(
+    phase: str, settings: Settings, paths: Paths, report: Callable[[str], None], *, gpu: bool
+) -> None:
+    """Build the images that are missing."""
+    missing = [image for image in compose.images(gpu=gpu) if not _has_image(image)]
+    if not missing:
+        return
+    report(f"building {' and '.join(missing)} (minutes, the first time)")
+    done = _compose(phase, settings, paths, ["build"], BUILD_TIMEOUT_S, gpu=gpu)
+    if done.returncode != 0:
+        raise compose.explain(done.stderr)
+
+
+def _wants_gpu(settings: Settings) -> tuple[bool, str]:
+    if settings.cuda_visible_devices == "":
+        return False, ""  # the specification's rollback: CUDA_VISIBLE_DEVICES=""
+    done = _run(["docker", "info", "--format", "{{json .Runtimes}}"], ASK_TIMEOUT_S)
+    has_runtime = done is not None and '"nvidia"' in done.stdout
+    if has_runtime or settings.cuda_visible_devices:
+        return True, ""
+    if shutil.which("nvidia-smi"):
+        return False, "this machine has an NVIDIA GPU, but Docker does not; running on the CPU"
+    return False, ""
+
+
+def services(paths: Paths, run: RunState) -> RunState:
+    """``run`` with its services' states as Docker tells them."""
+    found = {str(item.get("Service")): item for item in containers(paths)}
+    return RunState(
+        run.runtime,
+        run.stack_phase,
+        run.started,
+        None,
+        tuple(_state(service, found.get(service.name)) for service in run.services),
+        run.settings_digest,
+    )
+
+
+def containers(paths: Paths) -> list[dict[str, Any]]:
+    """Compose's view of this project's containers; empty when Docker does not answer."""
+    if shutil.which("docker") is None:
+        return []
+    words = ["docker", "compose", "-p", compose.project_name(paths), "ps", "-a", "--format", "json"]
+    done = _run(words, ASK_TIMEOUT_S)
+    if done is None or done.returncode != 0:
+        return []
+    return [orjson.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def _state(service: ServiceState, container: dict[str, Any] | None) -> ServiceState:
+    if container is None:
+        return ServiceState(service.name, service.port, "stopped", reason="no container")
+    running = container.get("State") == "running"
+    health = container.get("Health") or "healthy"
+    phases = {"healthy": "ready", "starting": "starting", "unhealthy": "unhealthy"}
+    phase = phases.get(health, "starting") if running else str(container.get("State"))
+    reason = "" if running else str(container.get("Status") or "")
+    return ServiceState(service.name, service.port, phase, since=service.since, reason=reason)
+
+
+def logs(paths: Paths, service: str, lines: int) -> list[str]:
+    """The last lines of one container."""
+    words = ["docker", "compose", "-p", compose.project_name(paths), "logs", "--no-color"]
+    done = _run([*words, "--no-log-prefix", "-n", str(lines), service], ASK_TIMEOUT_S)
+    return done.stdout.splitlines() if done else []
+
+
+def follow_command(paths: Paths, lines: int, *, follow: bool) -> list[str]:
+    """The command that prints all containers' logs with prefixes."""
+    words = ["docker", "compose", "-p", compose.project_name(paths), "logs", "-n", str(lines)]
+    return [*words, *(["-f"] if follow else [])]
+
+
+def stop(paths: Paths) -> int:
+    """Remove this project's containers and network; returns how many containers there were.
+
+    The named volume stays: it holds state, as a data folder would.
+    """
+    count = len(containers(paths))
+    if count:
+        words = ["docker", "compose", "-p", compose.project_name(paths)]
+        done = _run([*words, "down", "--remove-orphans", "--timeout", "20"], DOWN_TIMEOUT_S)
+        if done is None:
+            raise StackError("Docker did not remove the containers in time", hint="docker ps -a")
+        if done.returncode != 0:
+            raise compose.explain(done.stderr)
+    return count
+
+
+def _has_image(image: str) -> bool:
+    done = _run(["docker", "image", "inspect", "--format", "{{.Id}}", image], ASK_TIMEOUT_S)
+    return done is not None and done.returncode == 0
+
+
+def _can_pull(image: str) -> bool:
+    done = _run(["docker", "pull", "--quiet", image], PULL_TIMEOUT_S)
+    return done is not None and done.returncode == 0
+
+
+def _compose(
+    phase: str, settings: Settings, paths: Paths, verb: list[str], timeout_s: float, *, gpu: bool
+) -> subprocess.CompletedProcess[str]:
+    owner = compose.owner_of(paths.env_file)
+    environment = {**os.environ, **compose.compose_environment(settings, paths, owner)}
+    words = [*compose.compose_command(phase, paths, gpu=gpu), *verb]
+    done = _run(words, timeout_s, environment, cwd=str(paths.project))
+    if done is None:
+        raise StackError(
+            f"`docker compose {verb[0]}` did not end within {timeout_s / 60:.0f} minutes",
+            hint="Look at it with: docker compose ls",
+        )
+    return done
+
+
+def _run(
+    words: Sequence[str],
+    timeout_s: float,
+    environment: dict[str, str] | None = None,
+    cwd: str | None = None,
+) -> subprocess.CompletedProcess[str] | None:
+    """Run to the end; ``None`` when it did not end in time."""
+    try:
+        return subprocess.run(
+            words,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            env=environment,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return None
