@@ -58,6 +58,7 @@ class Settings:
     api_gateway_port: int = _of(PORT, 8000)
     inference_port: int = _of(PORT, 8001)
     bind_address: str = _of(ADDRESS, "127.0.0.1")
+    listen_address: str | None = _of(ADDRESS, None)
     require_key: bool = _of(FLAG, False)
     litellm_master_key: str | None = _of(KEY, None, secret=True)
     allowed_hosts: tuple[str, ...] = _of(HOSTS, ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from dataclasses import asdict
 
@@ -11,7 +12,8 @@ from local_ai_suite.cli.output import json_option, show
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
 from local_ai_suite.settings import load_settings
-from local_ai_suite.stack import logs, runtime, status
+from local_ai_suite.stack import docker, logs, runtime, status
+from local_ai_suite.state import read_run
 
 _COLOURS = ("cyan", "green", "magenta", "yellow", "blue")
 
@@ -46,6 +48,9 @@ def logs_command(follow: bool, lines: int, as_json: bool) -> int:
     if as_json:
         data = [{"service": name, "line": line} for name, line in logs.last_lines(folder, lines)]
         return show(Result("logs", "", {"lines": data}), as_json=True)
+    run = read_run(paths.run_file)
+    if run is not None and run.runtime == "docker":
+        return subprocess.call(docker.follow_command(paths, lines, follow=follow))
     colours: dict[str, str] = {}
     for name, line in logs.last_lines(folder, lines):
         _print(name, line, colours)

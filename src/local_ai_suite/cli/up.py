@@ -14,6 +14,7 @@ from local_ai_suite.log import log_to_file
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
 from local_ai_suite.settings import load_settings
+from local_ai_suite.settings_file import ensure_env_file
 from local_ai_suite.stack import runtime, services, status
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def up_command(phase: str, as_json: bool) -> int:
     paths = find_paths()
     services.check_phase(phase)
     log_to_file(paths.ensure_state() / "logs", "up")
+    if ensure_env_file(paths):
+        click.echo(f"  made {paths.env_file.name} with a fresh key", err=True)
     settings = load_settings(paths)
     with progress(as_json) as report:
         outcome = runtime.up(phase, settings, paths, report)

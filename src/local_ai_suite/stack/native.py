@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 import psutil
 
 from local_ai_suite.errors import StackError
-from local_ai_suite.stack import ports
 from local_ai_suite.stack.services import phase_services
 from local_ai_suite.stack.supervisor import MASTER_KEY_VARIABLE, end_tree, tail
-from local_ai_suite.state import MARKER, RunState, exclusive, marked_processes, read_run
+from local_ai_suite.state import MARKER, RunState, marked_processes, read_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,11 +41,9 @@ def running(paths: Paths) -> RunState | None:
 def start(phase: str, settings: Settings, paths: Paths, *, digest: str) -> None:
     """Spawn the supervisor of ``phase``; returns when it has taken over.
 
-    Raises :class:`PortInUse` naming who holds a port, :class:`StackError` when the supervisor ends.
+    Raises :class:`StackError` when the supervisor ends.
     """
     phase_services(phase, settings, "")  # raises for a phase that isn't there
-    ports.check_free("INFERENCE_PORT", settings.inference_port)
-    ports.check_free("API_GATEWAY_PORT", settings.api_gateway_port)
     for name in ("supervisor", "inference", "api-gateway"):
         _keep_old_log(paths.logs / f"{name}.log")
     log_file = paths.logs / "supervisor.log"
@@ -115,13 +112,6 @@ def stop(paths: Paths, report: Callable[[str], None]) -> int:
             hint="They wait for a device or a disk; look at them with: ps -o pid,stat,wchan,cmd",
         )
     return count
-
-
-def stop_exclusively(paths: Paths, report: Callable[[str], None]) -> int:
-    """:func:`stop` under the project's lock."""
-    paths.ensure_state()
-    with exclusive(paths.lock_file):
-        return stop(paths, report)
 
 
 def _keep_old_log(path: Path) -> None:

@@ -1,8 +1,13 @@
-"""Short HTTP questions to our own services on loopback."""
+"""Short HTTP questions to our own services on loopback.
+
+``python -m local_ai_suite.stack.probe PORT PATH`` exits with 0 on a 200: the containers' health
+check, since their images have no curl.
+"""
 
 from __future__ import annotations
 
 import http.client
+import sys
 from typing import Any
 
 import orjson
@@ -36,3 +41,8 @@ def get_json(port: int, path: str, *, key: str | None = None) -> Any | None:
         return orjson.loads(answer[1])
     except ValueError:
         return None
+
+
+if __name__ == "__main__":
+    answered = get(int(sys.argv[1]), sys.argv[2], timeout_s=2.0)
+    sys.exit(0 if answered and answered[0] == http.client.OK else 1)

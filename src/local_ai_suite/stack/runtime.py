@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from local_ai_suite.errors import LoadFailed, StackError
-from local_ai_suite.stack import native, status
+from local_ai_suite.stack import docker, native, status
+from local_ai_suite.stack.ports import check_free
+from local_ai_suite.stack.services import check_phase
 from local_ai_suite.stack.supervisor import tail
-from local_ai_suite.state import exclusive, marked_processes, read_run
+from local_ai_suite.state import exclusive, marked_processes, read_run, write_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 
 POLL_S = 0.1
 LOG_LINES = 12
+# Longer than any service's own bound (services.py): this one only ends what they forgot.
+SERVICES_TIMEOUT_S = 180.0
+# A service in one of these won't come back by itself.
+ENDED = frozenset({"failed", "exited", "dead", "unhealthy"})
 # The engine's own load timeout is a setting; this is what the stack adds before it gives up.
 MODEL_SLACK_S = 30.0
 
@@ -61,23 +67,18 @@ def up(phase: str, settings: Settings, paths: Paths, report: Callable[[str], Non
     """
     began = time.monotonic()
     notes: list[str] = []
-    digest = settings_digest(settings)
     paths.ensure_state()
     with exclusive(paths.lock_file):
-        run = native.running(paths)
+        run = _refreshed(paths)
         already = run is not None and all(service.phase == "ready" for service in run.services)
-        if run is not None and run.settings_digest != digest:
+        if run is not None and run.settings_digest != settings_digest(settings):
             notes.append("the settings have changed since it was started: make restart")
-        if run is not None and any(service.phase == "failed" for service in run.services):
+        if run is not None and any(service.phase in ENDED for service in run.services):
             report("a service had failed for good; starting everything again")
-            native.stop(paths, report)
+            _stop(paths, report)
             run = None
         if run is None:
-            if marked_processes(paths.project) or paths.run_file.exists():
-                ended = native.sweep(paths)
-                notes.append(f"the last run had crashed; {ended} leftover processes were ended")
-            report("starting the services")
-            native.start(phase, settings, paths, digest=digest)
+            notes += _start(phase, settings, paths, report)
     try:
         ready = _wait_for_services(paths, report)
         key = settings.litellm_master_key
@@ -85,36 +86,81 @@ def up(phase: str, settings: Settings, paths: Paths, report: Callable[[str], Non
         stack = status.report(ready, address=address(settings), key=key)
     except BaseException:
         if not already:
-            native.stop_exclusively(paths, report)
+            down(paths, report)
         raise
     return UpOutcome(stack, already, time.monotonic() - began, tuple(notes))
 
 
+def _start(
+    phase: str, settings: Settings, paths: Paths, report: Callable[[str], None]
+) -> tuple[str, ...]:
+    """Start ``phase`` in the runtime of choice; returns what is worth a warning."""
+    check_phase(phase)
+    notes: list[str] = []
+    if marked_processes(paths.project) or paths.run_file.exists():
+        ended = native.sweep(paths)
+        notes.append(f"the last run had crashed; {ended} leftover processes were ended")
+    choice = docker.choose(settings)
+    report(f"runtime {choice.runtime}: {choice.reason}")
+    check_free("INFERENCE_PORT", settings.inference_port)
+    check_free("API_GATEWAY_PORT", settings.api_gateway_port)
+    digest = settings_digest(settings)
+    if choice.runtime == "docker":
+        run, more = docker.start(phase, settings, paths, report)
+        notes += more
+        write_run(paths.run_file, replace(run, settings_digest=digest))
+    else:
+        report("starting the services")
+        native.start(phase, settings, paths, digest=digest)
+    return tuple(notes)
+
+
+def _refreshed(paths: Paths) -> RunState | None:
+    """The run that goes on, with its services as they are now; ``None`` when nothing runs."""
+    run = read_run(paths.run_file)
+    if run is not None and run.runtime == "docker":
+        run = docker.services(paths, run)
+        return None if all(service.phase == "stopped" for service in run.services) else run
+    return native.running(paths)
+
+
 def _wait_for_services(paths: Paths, report: Callable[[str], None]) -> RunState:
-    """Until each service is ready; the supervisor bounds each one's start."""
+    """Until each service is ready; the supervisor (or Docker's health check) bounds each start."""
     told = ""
+    deadline = time.monotonic() + SERVICES_TIMEOUT_S
     while True:
-        run = native.running(paths)
+        run = _refreshed(paths)
         if run is None:
             log = paths.logs / "supervisor.log"
             raise StackError(
-                "the supervisor ended: " + " | ".join(tail(log, 3)), hint=f"Its log: {log}"
+                "the services ended: " + " | ".join(tail(log, 3)), hint=f"Their log: {log}"
             )
         for service in run.services:
-            if service.phase == "failed":
+            if service.phase in ENDED:
                 raise StackError(
-                    f"{service.name} did not start: {service.reason}",
-                    hint=f"Its log: {paths.logs / service.name}.log",
+                    f"{service.name} did not start: {service.reason or service.phase}",
+                    hint="The end of its log:\n    "
+                    + "\n    ".join(_log_tail(paths, run, service.name)),
                     service=service.name,
-                    log=tail(paths.logs / f"{service.name}.log", LOG_LINES),
                 )
         waiting = [service.name for service in run.services if service.phase != "ready"]
         if run.services and not waiting:
             return run
+        if time.monotonic() > deadline:
+            raise StackError(
+                f"{' and '.join(waiting)} did not become ready in {SERVICES_TIMEOUT_S:.0f} s",
+                hint="make logs shows what they do.",
+            )
         if (line := "waiting for " + " and ".join(waiting)) != told and waiting:
             report(line)
             told = line
         time.sleep(POLL_S)
+
+
+def _log_tail(paths: Paths, run: RunState, service: str) -> list[str]:
+    if run.runtime == "docker":
+        return docker.logs(paths, service, LOG_LINES)
+    return tail(paths.logs / f"{service}.log", LOG_LINES)
 
 
 def _wait_for_models(
@@ -154,11 +200,21 @@ def _status(model: dict[str, Any]) -> str:
 
 
 def down(paths: Paths, report: Callable[[str], None]) -> int:
-    """Stop whatever runs of this project, in either runtime; returns how many processes."""
-    return native.stop_exclusively(paths, report)
+    """Stop whatever runs of this project, in either runtime; returns how many things were stopped.
+
+    Also what an earlier RUNTIME started: processes and containers are both looked for.
+    """
+    paths.ensure_state()
+    with exclusive(paths.lock_file):
+        return _stop(paths, report)
+
+
+def _stop(paths: Paths, report: Callable[[str], None]) -> int:
+    containers = docker.stop(paths)
+    return containers + native.stop(paths, report)
 
 
 def current(paths: Paths, settings: Settings) -> status.StackReport:
     """What runs now, also after the supervisor was killed."""
-    run = native.running(paths) or read_run(paths.run_file)
+    run = _refreshed(paths) or read_run(paths.run_file)
     return status.report(run, address=address(settings), key=settings.litellm_master_key)

@@ -61,7 +61,7 @@ def report(run: RunState | None, *, address: str, key: str | None) -> StackRepor
     if run is None:
         return StackReport(None, None, address, 0.0, (), ())
     now = time.time()
-    services = tuple(_service(state, now) for state in run.services)
+    services = tuple(_service(state, now, run.runtime) for state in run.services)
     engine = next((s for s in run.services if s.name == "inference"), None)
     models = engine_models(engine.port, key) if engine and engine.phase == "ready" else ()
     return StackReport(run.runtime, run.stack_phase, address, now - run.started, services, models)
@@ -73,10 +73,10 @@ def engine_models(port: int, key: str | None) -> tuple[dict[str, Any], ...]:
     return tuple(answer["data"]) if isinstance(answer, dict) and "data" in answer else ()
 
 
-def _service(state: ServiceState, now: float) -> ServiceReport:
+def _service(state: ServiceState, now: float, runtime: str) -> ServiceReport:
     process = state.process.process() if state.process else None
     phase = state.phase
-    if phase in {"ready", "starting"} and process is None:
+    if runtime == "native" and phase in {"ready", "starting"} and process is None:
         phase = "dead"  # its supervisor has not seen it yet, or is gone itself
     return ServiceReport(
         name=state.name,
