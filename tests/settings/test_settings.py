@@ -16,6 +16,7 @@ WRONG = {
     "API_GATEWAY_PORT": ["0", "65536", "http", "8000.5", "-1", "8_000", "+80", "٨٠٠٠", "1e3"],
     "INFERENCE_PORT": ["0", "70000", "x"],
     "BIND_ADDRESS": ["everywhere", "127.0.0", "256.1.1.1", "my-pc.local", "127.0.0.1:8000"],
+    "LISTEN_ADDRESS": ["everywhere", "127.0.0", "256.1.1.1", "my-pc.local", "127.0.0.1:8000"],
     "REQUIRE_KEY": ["maybe", "2", "yes please"],
     "LITELLM_MASTER_KEY": ["short", "has a space in it", "schlüssel-mit-umlaut", "line\nbreak-key"],
     "ALLOWED_HOSTS": ["http://a", "a b", "a:80,b", "a/b"],
