@@ -176,3 +176,22 @@ def _logits(shape: ModelShape, load: Load) -> int:
     """llama-server asks for one row of logits per slot, in embedding mode for every token."""
     rows = load.tokens if load.embedding else min(load.tokens, load.parallel)
     return 0 if not shape.has_memory else rows * shape.vocabulary * F32
+
+
+def host_compute_bytes(shape: ModelShape, load: Load) -> int:
+    """The CPU's part of a graph that runs on a GPU: its inputs (the ``CUDA_Host`` buffer)."""
+    return _inputs(shape, load) + load.tokens * shape.embedding_length * F32
+
+
+def projector_compute_bytes(
+    image_size: int, patch_size: int, width: int, feed_forward: int, heads: int
+) -> int:
+    """Scratch for encoding one image: ``clip_model_loader::reserve_compute_meta`` plans the graph
+    for the largest image. Scores are counted, as flash attention is not there for every head size.
+    """
+    if not patch_size:
+        return 0
+    patches = (image_size // patch_size) ** 2
+    widest = max(2 * feed_forward, 4 * width) + 2 * width
+    scores = min(patches * patches * heads * F32, 1 << 30)
+    return patches * widest * F32 + scores

@@ -1,0 +1,108 @@
+"""The devices that a plan may use, from a hardware snapshot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from local_ai_suite.hardware import Gpu, Hardware
+
+from .gpus import find_gpu
+
+if TYPE_CHECKING:
+    from .plan import FitRequest
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+# What the CUDA context, cuBLAS and llama.cpp's pools take beside the buffers it logs: 250 to
+# 450 MiB on consumer cards ("unaccounted" in llama.cpp's memory breakdown).
+GPU_OVERHEAD = 384 * MIB
+# Kept free beside everything projected: the desktop's own use moves by that much.
+GPU_MARGIN_LEAST, GPU_MARGIN_SHARE = 256 * MIB, 0.04
+# The engine process without any model: measured with the embedded engine, rounded up.
+CPU_OVERHEAD = 160 * MIB
+MEMORY_MARGIN_LEAST, MEMORY_MARGIN_MOST, MEMORY_MARGIN_SHARE = 512 * MIB, 2 * GIB, 0.05
+# What a desktop and the driver hold of a card that is planned for without being here.
+DESKTOP_SHARE = 350 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Memory that a plan may use: ``free_bytes`` after what others take, ``None`` if unknown."""
+
+    name: str
+    kind: Literal["gpu", "cpu"]
+    description: str
+    total_bytes: int | None
+    free_bytes: int | None
+    margin_bytes: int
+    overhead_bytes: int
+    bandwidth: float | None
+
+
+def devices(request: FitRequest) -> tuple[tuple[Device, ...], Device]:
+    """The GPUs that the engine can use, and the CPU."""
+    hardware = request.hardware
+    visible = hardware.visible(request.cuda_visible_devices) if request.engine_has_gpu else ()
+    gpus = []
+    for number, gpu in enumerate(visible):
+        taken = request.taken_gpu[number] if number < len(request.taken_gpu) else 0
+        card = find_gpu(gpu.name)
+        gpus.append(
+            Device(
+                name=f"CUDA{number}",
+                kind="gpu",
+                description=gpu.name,
+                total_bytes=gpu.total_bytes,
+                free_bytes=None if gpu.free_bytes is None else max(0, gpu.free_bytes - taken),
+                margin_bytes=_gpu_margin(gpu, request) + request.learned,
+                overhead_bytes=GPU_OVERHEAD,
+                bandwidth=card.bandwidth if card else None,
+            )
+        )
+    available = hardware.memory_available_bytes
+    cpu = Device(
+        name="CPU",
+        kind="cpu",
+        description=hardware.cpu_name or "system memory",
+        total_bytes=hardware.memory_total_bytes,
+        free_bytes=None if available is None else max(0, available - request.taken_memory),
+        margin_bytes=_memory_margin(hardware, request) + (0 if gpus else request.learned),
+        overhead_bytes=CPU_OVERHEAD,
+        bandwidth=request.memory_speed,
+    )
+    return tuple(gpus), cpu
+
+
+def _gpu_margin(gpu: Gpu, request: FitRequest) -> int:
+    if request.margin_gpu is not None:
+        return request.margin_gpu
+    return max(GPU_MARGIN_LEAST, int((gpu.total_bytes or 0) * GPU_MARGIN_SHARE))
+
+
+def _memory_margin(hardware: Hardware, request: FitRequest) -> int:
+    if request.margin_memory is not None:
+        return request.margin_memory
+    share = int((hardware.memory_total_bytes or 0) * MEMORY_MARGIN_SHARE)
+    return min(MEMORY_MARGIN_MOST, max(MEMORY_MARGIN_LEAST, share))
+
+
+def imagined(hardware: Hardware, *, vram_bytes: int | None, gpu_name: str | None) -> Hardware:
+    """``hardware`` with one graphics card that isn't here: a known name, a size, or both.
+
+    Of its memory, :data:`DESKTOP_SHARE` is taken by the desktop. Raises ``ValueError`` for a name
+    that is not known when no size is given.
+    """
+    card = find_gpu(gpu_name) if gpu_name else None
+    if vram_bytes is None:
+        if card is None:
+            raise ValueError(gpu_name)
+        vram_bytes = card.memory_bytes
+    gpu = Gpu(
+        index=0,
+        name=card.name if card else gpu_name or f"a card with {vram_bytes / GIB:g} GiB",
+        total_bytes=vram_bytes,
+        free_bytes=max(0, vram_bytes - DESKTOP_SHARE),
+    )
+    return replace(hardware, gpus=(gpu,), gpu_problem=None)
