@@ -1,1 +1,1 @@
-"""The gateway: HTTP on port 8000."""
+"""The gateway on port 8000: local models relayed byte for byte, everything else by LiteLLM."""

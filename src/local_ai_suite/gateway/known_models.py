@@ -1,0 +1,141 @@
+"""What the engine says about its models: limits, slots, state; and ``/v1/models`` made of it.
+
+The engine is asked when somebody wants to know and the last answer is older than a second, never
+per request: relaying reads what was last said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from local_ai_suite.wire.upstream import UpstreamError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from local_ai_suite.gateway.config import GatewayConfig, Route
+    from local_ai_suite.wire.upstream import Upstream
+
+FRESH_S = 1.0
+# The list costs the engine service nothing; one that is this slow is as good as away.
+ASK_TIMEOUT_S = 2.0
+# Limits may change when a model is loaded again: relaying looks again after this time.
+REFRESH_S = 10.0
+_MAX_LIST = 4 * 1024 * 1024
+
+
+class KnownModels:
+    """The engine's list, asked for at most once a second."""
+
+    def __init__(
+        self,
+        upstream: Callable[[], tuple[Upstream, str] | None],
+        api_key: str | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._upstream = upstream
+        self._api_key = api_key
+        self._clock = clock
+        self._asked = -1e9
+        self._asking: asyncio.Task[None] | None = None
+        self.entries: Mapping[str, Mapping[str, Any]] | None = None
+
+    def slots(self, engine: str) -> int | None:
+        """How many requests the engine serves at once for a model; ``None`` if not known."""
+        return self._number(engine, "parallel")
+
+    def context(self, engine: str) -> int | None:
+        """Tokens per slot; ``None`` if not known."""
+        return self._number(engine, "n_ctx")
+
+    def _number(self, engine: str, key: str) -> int | None:
+        if self._clock() - self._asked > REFRESH_S:
+            self.refresh_soon()
+        entry = (self.entries or {}).get(engine)
+        value = (entry.get("meta") or {}).get(key) if entry else None
+        return value if isinstance(value, int) and value > 0 else None
+
+    def refresh_soon(self) -> None:
+        """Ask in the background; whoever wants the answer now calls :meth:`refresh`."""
+        if self._asking is None or self._asking.done():
+            self._asked = self._clock()
+            self._asking = asyncio.get_running_loop().create_task(self._ask())
+
+    async def refresh(self) -> Mapping[str, Mapping[str, Any]] | None:
+        """Entries by name, at most a second old; ``None`` when the engine does not answer."""
+        if self._clock() - self._asked > FRESH_S:
+            self.refresh_soon()
+        if self._asking is not None:
+            await asyncio.shield(self._asking)
+        return self.entries
+
+    async def _ask(self) -> None:
+        found = self._upstream()
+        if found is None:
+            return
+        upstream, prefix = found
+        headers = [(b"accept", b"application/json")]
+        if self._api_key:
+            headers.append((b"authorization", b"Bearer " + self._api_key.encode()))
+        try:
+            async with asyncio.timeout(ASK_TIMEOUT_S):
+                exchange = await upstream.start("GET", f"{prefix}/v1/models", headers)
+                try:
+                    await exchange.head()
+                    body = await exchange.read_all(_MAX_LIST)
+                finally:
+                    exchange.close()
+            listed = orjson.loads(body)["data"] if exchange.status == 200 else None
+            self.entries = None if listed is None else {str(e["id"]): e for e in listed}
+        except (UpstreamError, TimeoutError, ValueError, KeyError, TypeError):
+            self.entries = None
+        self._asked = self._clock()
+
+
+def public_models(
+    config: GatewayConfig, entries: Mapping[str, Mapping[str, Any]] | None, created: int
+) -> list[dict[str, Any]]:
+    """``/v1/models``: the config's names, with the limits that the engine told.
+
+    A local name whose model the engine does not have is left out, unless the engine does not
+    answer at all: then the names are all there is.
+    """
+    listed = []
+    for name, route in config.routes.items():
+        if route.kind == "litellm":
+            listed.append(_entry(name, route, None, created))
+        elif entries is None or route.engine in entries:
+            listed.append(_entry(name, route, (entries or {}).get(route.engine), created))
+    return listed
+
+
+def _entry(
+    name: str, route: Route, engine: Mapping[str, Any] | None, created: int
+) -> dict[str, Any]:
+    meta = (engine or {}).get("meta") or {}
+    entry: dict[str, Any] = {
+        "id": name,
+        "object": "model",
+        "created": (engine or {}).get("created") or created,
+        "owned_by": "local" if route.kind == "local" else "litellm",
+        "mode": route.mode,
+    }
+    if (context := meta.get("n_ctx")) is not None:
+        # The same number under each name that some client reads.
+        entry["context_length"] = entry["context_window"] = context
+        entry["max_model_len"] = entry["max_input_tokens"] = context
+    else:
+        for key in ("max_input_tokens", "max_output_tokens"):
+            if key in route.info:
+                entry[key] = route.info[key]
+    if (output := meta.get("default_max_output")) is not None:
+        entry["max_output_tokens"] = output
+    if route.alias_of:
+        entry["alias_of"] = route.alias_of
+    if meta:
+        entry["meta"] = meta
+    return entry

@@ -1,0 +1,166 @@
+"""Local routes: the request's bytes to the engine, the answer's bytes back.
+
+A request that needs no mend is parsed as far as finding its model, and passed on as it is.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import orjson
+
+from local_ai_suite.errors import SuiteError
+from local_ai_suite.gateway import mends
+from local_ai_suite.gateway.answers import Heart, fail_late, pass_on, plain_answer
+from local_ai_suite.gateway.mends import Mend, Reply, Target
+from local_ai_suite.gateway.mends.registry import asks_for_stream
+from local_ai_suite.wire.envelope import error_body
+from local_ai_suite.wire.upstream import HOP_BY_HOP, Upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from local_ai_suite.gateway.call import Call
+    from local_ai_suite.gateway.config import Route
+    from local_ai_suite.gateway.lanes import Lanes
+    from local_ai_suite.wire.asgi import Headers
+
+# Of the client's headers these stay here: what belongs to the connection, what the guard has
+# checked, and what names the client's own key.
+_KEPT_BACK = HOP_BY_HOP | {
+    b"host",
+    b"content-length",
+    b"expect",
+    b"origin",
+    b"referer",
+    b"cookie",
+    b"authorization",
+    b"x-api-key",
+    b"x-litellm-api-key",
+    b"api-key",
+    b"accept-encoding",
+    b"x-request-id",
+    b"forwarded",
+    b"x-forwarded-for",
+    b"x-forwarded-host",
+    b"x-forwarded-proto",
+}
+
+
+class BadRequest(SuiteError):
+    """The request cannot be understood."""
+
+    code = "invalid_request"
+    http_status = 400
+
+
+class UnknownModel(SuiteError):
+    code = "model_not_found"
+    http_status = 404
+
+
+def read_request(body: bytes) -> dict[str, object]:
+    """The body as a JSON object. Raises BadRequest."""
+    try:
+        request = orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
+        raise BadRequest(f"The request's body is not valid JSON: {exc}.") from exc
+    if not isinstance(request, dict):
+        raise BadRequest("The request's body must be a JSON object.")
+    return request
+
+
+class Relay:
+    """Passes calls on to the local engine."""
+
+    def __init__(
+        self, lanes: Lanes, *, silence_timeout_s: float, hold_s: float, heartbeat_s: float
+    ) -> None:
+        self._lanes = lanes
+        self._silence_timeout_s = silence_timeout_s
+        self._hold_s = hold_s
+        self._heartbeat_s = heartbeat_s
+        self._upstreams: dict[str, tuple[Upstream, str]] = {}
+
+    def upstream(self, api_base: str) -> tuple[Upstream, str]:
+        """The client of an ``api_base``, and the path before the engine's routes (mostly "")."""
+        found = self._upstreams.get(api_base)
+        if found is None:
+            upstream = Upstream.from_url(api_base, silence_timeout_s=self._silence_timeout_s)
+            path = "/" + api_base.partition("://")[2].partition("/")[2]
+            prefix = path.rstrip("/").removesuffix("/v1")
+            found = self._upstreams[api_base] = (upstream, prefix.rstrip("/"))
+        return found
+
+    def close(self) -> None:
+        for upstream, _ in self._upstreams.values():
+            upstream.close()
+
+    async def serve(
+        self, call: Call, route: Route, public: str, headers: Headers, body: bytes, lane: str
+    ) -> None:
+        """Answer ``call``. Raises SuiteError while nothing was sent yet."""
+        engine = public if route.engine == "*" else route.engine
+        plan = mends.plan(call.route, body, Target(public=public, engine=engine))
+        if isinstance(plan, Reply):
+            await plain_answer(call.send, plan.status, plan.body, call)
+            return
+        target, streams = call.route, False
+        if plan is None:
+            streams = asks_for_stream(body)
+            stream_type = mends.EVENT_STREAM
+        else:
+            target, body, streams = plan.path, plan.body, plan.streams
+            stream_type = plan.stream_type
+        heart = None
+        if streams:
+            heart = Heart(call, stream_type.encode(), self._hold_s, self._heartbeat_s)
+            heart.arm()
+        try:
+            await self._exchange(call, route, lane, heart, plan, target, headers, body)
+        except SuiteError as exc:
+            if heart is None or not heart.begun:
+                raise
+            heart.disarm()
+            await fail_late(call, exc)
+        finally:
+            if heart is not None:
+                heart.disarm()
+
+    async def _exchange(
+        self, call: Call, route: Route, lane: str, heart: Heart | None, plan: Mend | None,
+        target: str, headers: Headers, body: bytes,
+    ) -> None:  # fmt: skip
+        upstream, prefix = self.upstream(route.api_base or "")
+        ticket = await self._lanes.enter(route.engine, lane)
+        try:
+            call.admitted = time.perf_counter()
+            exchange = await upstream.start(
+                call.method, prefix + target, forwarded(call, route.api_key, headers), body
+            )
+            try:
+                call.connected = time.perf_counter()
+                await exchange.head()
+                call.first_byte = time.perf_counter()
+                await pass_on(call, exchange, heart, plan, mend_errors=True)
+            finally:
+                exchange.close()
+        finally:
+            ticket.leave()
+
+
+def forwarded(call: Call, api_key: str | None, headers: Headers) -> list[tuple[bytes, bytes]]:
+    """The client's headers for the upstream, with the upstream's own key."""
+    sent = [pair for pair in headers if pair[0] not in _KEPT_BACK]
+    sent.append((b"x-request-id", call.request_id.encode("ascii")))
+    if api_key:
+        sent.append((b"authorization", b"Bearer " + api_key.encode()))
+    return sent
+
+
+def unknown_model(call: Call, name: str, known: Mapping[str, object]) -> tuple[int, bytes]:
+    """A 404 in the envelope of the API that was called."""
+    names = ", ".join(sorted(known))
+    message = f"The model {name!r} does not exist. Models here: {names}."
+    return 404, error_body(call.api, 404, message, code="model_not_found", param="model")

@@ -1,0 +1,272 @@
+"""The service on port 8000: ``python -m local_ai_suite.gateway.server``.
+
+One request: the guard looks at Host, Origin and key; the path says which endpoint; the body names
+the model; the config says whose it is. A local model's bytes go through the relay, anything else
+to LiteLLM. Importing this module imports neither LiteLLM nor httpx nor pydantic.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from local_ai_suite import __version__
+from local_ai_suite.errors import SuiteError
+from local_ai_suite.gateway.answers import plain_answer
+from local_ai_suite.gateway.call import Call
+from local_ai_suite.gateway.config import GatewayConfig, load_config
+from local_ai_suite.gateway.endpoints import ENDPOINTS, Endpoint, canonical
+from local_ai_suite.gateway.known_models import KnownModels, public_models
+from local_ai_suite.gateway.lanes import Lanes
+from local_ai_suite.gateway.relay import Relay, read_request, unknown_model
+from local_ai_suite.log import log_to_stderr
+from local_ai_suite.paths import find_paths
+from local_ai_suite.settings import load_settings
+from local_ai_suite.wire.asgi import ClientGone, header, read_body
+from local_ai_suite.wire.envelope import api_of, error_body
+from local_ai_suite.wire.guard import Guard, Refusal, cors_headers, host_set, single_key
+from local_ai_suite.wire.serve import Server, listen, run
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Mapping
+
+    from local_ai_suite.paths import Paths
+    from local_ai_suite.settings import Settings
+    from local_ai_suite.wire.asgi import Receive, Scope, Send
+
+# In a container the address to listen on (0.0.0.0) is not the one that is published
+# (BIND_ADDRESS), and the published one is what decides whether a key is needed.
+LISTEN_VARIABLE = "LAIS_LISTEN_ADDRESS"
+_LONGEST_ID = 128
+
+
+class Gateway:
+    """The ASGI application. ``environ`` resolves the config's references."""
+
+    def __init__(
+        self,
+        config: GatewayConfig,
+        guard: Guard,
+        *,
+        max_body: int,
+        hold_s: float = 10.0,
+        heartbeat_s: float = 10.0,
+    ) -> None:
+        self.config = config
+        self.guard = guard
+        self._max_body = max_body
+        self._created = int(time.time())
+        local = next((r for r in config.every_route() if r.kind == "local"), None)
+        self.models = KnownModels(
+            lambda: self.relay.upstream(local.api_base or "") if local else None,
+            local.api_key if local else None,
+        )
+        self.lanes = Lanes(self.models.slots)
+        self.relay = Relay(
+            self.lanes,
+            silence_timeout_s=config.request_timeout_s,
+            hold_s=hold_s,
+            heartbeat_s=heartbeat_s,
+        )
+
+    def close(self) -> None:
+        self.relay.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        api = api_of(path)
+        request_id = _request_id(header(scope, b"x-request-id"))
+        call = Call(
+            send=send,
+            api=api,
+            method=scope["method"],
+            path=path,
+            request_id=request_id,
+            headers=[(b"x-request-id", request_id.encode("ascii"))],
+        )
+        verdict = self.guard.check(scope["headers"])
+        if isinstance(verdict, Refusal):
+            await self._refuse(call, verdict.status, verdict.message, verdict.code)
+            return
+        if verdict.origin is not None:
+            call.headers += cors_headers(verdict.origin)
+        call.key = verdict.key
+        try:
+            await self._dispatch(call, scope, receive)
+        except ClientGone:
+            call.hung_up = True
+        except SuiteError as exc:
+            message = f"{exc.message} {exc.hint}".strip()
+            await self._refuse(call, exc.http_status, message, exc.code)
+
+    async def _dispatch(self, call: Call, scope: Scope, receive: Receive) -> None:
+        endpoint = ENDPOINTS.get(call.path)
+        if endpoint is None:
+            path = canonical(call.path)
+            endpoint = ENDPOINTS.get(path)
+            if endpoint is None:
+                await self._other(call, scope, path)
+                return
+        if call.method == "OPTIONS":
+            await self._preflight(call, scope)
+        elif call.method != "POST":
+            call.headers.append((b"allow", b"POST, OPTIONS"))
+            await self._refuse(call, 405, f"{call.path} takes POST.", "method_not_allowed")
+        else:
+            body = await read_body(scope, receive, limit=self._max_body)
+            await self._model_call(call, endpoint, scope["headers"], body)
+
+    async def _model_call(
+        self, call: Call, endpoint: Endpoint, headers: list[tuple[bytes, bytes]], body: bytes
+    ) -> None:
+        call.route = endpoint.route
+        name = read_request(body).get("model")
+        if name is None and endpoint.model_optional:
+            name = self._default_model(code=endpoint.prefers_code)
+        if not isinstance(name, str) or not name:
+            message = "you must provide a model parameter"
+            await self._refuse(call, 400, message, "missing_model", param="model")
+            return
+        route = self.config.find(name)
+        if route is None:
+            status, text = unknown_model(call, name, self.config.routes)
+            await plain_answer(call.send, status, text, call)
+            return
+        call.model, call.kind = name, route.kind
+        call.context_limit = self.models.context(route.engine)
+        await self.relay.serve(call, route, name, headers, body, endpoint.lane)
+
+    def _default_model(self, *, code: bool) -> str | None:
+        local = [name for name, route in self.config.routes.items() if route.kind == "local"]
+        if code and "local-code" in local:
+            return "local-code"
+        return local[0] if local else None
+
+    async def _other(self, call: Call, scope: Scope, path: str) -> None:
+        if call.method == "OPTIONS":
+            await self._preflight(call, scope)
+            return
+        if call.method not in {"GET", "HEAD"}:
+            await self._refuse(call, 404, f"There is no {call.path} here.", "not_found")
+            return
+        answer = await self._get(path)
+        if answer is None:
+            known = path.removeprefix("/v1") in {"", "/models"}
+            message = f"There is no {call.path} here." if not known else "GET it."
+            await self._refuse(call, 404, message, "not_found")
+            return
+        status, value = answer
+        call.headers.append((b"cache-control", b"no-store"))
+        await plain_answer(call.send, status, orjson.dumps(value), call)
+
+    async def _get(self, path: str) -> tuple[int, dict[str, Any]] | None:
+        if path == "/health/liveliness":
+            return 200, {"status": "alive", "version": __version__}
+        if path in {"/health/readiness", "/health"}:
+            entries = await self.models.refresh()
+            engine = "unreachable" if entries is None else "reachable"
+            return 200, {"status": "ready", "version": __version__, "engine": engine}
+        if path in {"/v1/models", "/models"}:
+            listed = public_models(self.config, await self.models.refresh(), self._created)
+            return 200, {"object": "list", "data": listed}
+        if path.startswith(("/v1/models/", "/models/")):
+            return await self._get_model(path.partition("models/")[2])
+        if path == "/":
+            return 200, {
+                "name": "Local AI Suite",
+                "version": __version__,
+                "models": "/v1/models",
+                "chat": "/v1/chat/completions",
+            }
+        return None
+
+    async def _get_model(self, name: str) -> tuple[int, dict[str, Any]]:
+        listed = public_models(self.config, await self.models.refresh(), self._created)
+        found = next((entry for entry in listed if entry["id"] == name), None)
+        if found is not None:
+            return 200, found
+        names = ", ".join(entry["id"] for entry in listed)
+        message = f"The model {name!r} does not exist. Models here: {names}."
+        body = error_body("openai", 404, message, code="model_not_found", param="model")
+        return 404, orjson.loads(body)
+
+    async def _preflight(self, call: Call, scope: Scope) -> None:
+        origin = header(scope, b"origin")
+        asked = header(scope, b"access-control-request-headers") or b""
+        own = [pair for pair in call.headers if not pair[0].startswith((b"access-", b"vary"))]
+        call.headers = own + cors_headers(origin, asked)
+        call.status = 204
+        await call.send({"type": "http.response.start", "status": 204, "headers": call.headers})
+        await call.send({"type": "http.response.body", "body": b""})
+
+    async def _refuse(
+        self, call: Call, status: int, message: str, code: str, param: str | None = None
+    ) -> None:
+        call.error = code
+        body = error_body(call.api, status, message, code=code, param=param)
+        await plain_answer(call.send, status, body, call)
+
+
+def _request_id(given: bytes | None) -> str:
+    """The client's own id when it is one (printable, short), else a new one."""
+    if given and len(given) <= _LONGEST_ID and given.isascii() and b" " not in given:
+        text = given.decode("ascii")
+        if text.isprintable():
+            return text
+    return secrets.token_hex(12)
+
+
+def environment(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
+    """What the config's ``os.environ/NAME`` may stand for: the environment, then the settings."""
+    found = {"INFERENCE_API_BASE": settings.inference_api_base}
+    if settings.litellm_master_key:
+        found["LITELLM_MASTER_KEY"] = settings.litellm_master_key
+    found |= environ
+    found.setdefault("INFERENCE_API_KEY", found.get("LITELLM_MASTER_KEY", ""))
+    return found
+
+
+def build(settings: Settings, paths: Paths, environ: Mapping[str, str]) -> Gateway:
+    """The application for these settings. Raises GatewayError for a wrong config."""
+    config = load_config(
+        paths.gateway_config,
+        environment(settings, environ),
+        relay=settings.gateway_relay == "on",
+    )
+    guard = Guard(
+        allowed_hosts=host_set(settings.allowed_hosts),
+        any_address=not settings.on_loopback,
+        require_key=settings.require_key,
+        key_check=single_key(settings.litellm_master_key),
+    )
+    return Gateway(config, guard, max_body=settings.max_request_mib * 1024 * 1024)
+
+
+async def main(stopping: asyncio.Event) -> int:
+    """Serve until SIGTERM."""
+    settings = load_settings(find_paths())
+    gateway = build(settings, find_paths(), os.environ)
+    address = os.environ.get(LISTEN_VARIABLE) or settings.bind_address
+    server = Server(gateway, listen(address, settings.api_gateway_port))
+    sys.stderr.write(f"gateway: listening on {', '.join(server.listeners.urls)}\n")
+    try:
+        await server.serve_until(stopping)
+    finally:
+        gateway.close()
+    return 0
+
+
+if __name__ == "__main__":
+    log_to_stderr()
+    try:
+        code = run(main)
+    except SuiteError as exc:
+        sys.stderr.write(f"error: {exc.message}\n{exc.hint}\n")
+        code = exc.exit_code
+    sys.exit(code)
