@@ -48,11 +48,15 @@ _DROPPED = HOP_BY_HOP | {
     b"access-control-expose-headers",
     b"access-control-max-age",
     b"vary",
+    b"cache-control",
+    b"x-accel-buffering",
 }
 _UNBUFFERED = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 # Where llama.cpp (and LiteLLM) say how many tokens there were; the last ones in an answer count.
 _TOKENS_IN = re.compile(rb'"(?:prompt_tokens|input_tokens|tokens_evaluated)"\s*:\s*(\d+)')
 _TOKENS_OUT = re.compile(rb'"(?:completion_tokens|output_tokens|tokens_predicted)"\s*:\s*(\d+)')
+# Anthropic counts what came from the cache apart.
+_CACHED_IN = re.compile(rb'"cache_read_input_tokens"\s*:\s*(\d+)')
 _TIMED_IN = re.compile(rb'"prompt_n"\s*:\s*(\d+)')
 _TIMED_CACHED = re.compile(rb'"cache_n"\s*:\s*(\d+)')
 _TIMED_OUT = re.compile(rb'"predicted_n"\s*:\s*(\d+)')
@@ -266,7 +270,8 @@ async def plain_answer(send: Send, status: int, body: bytes, call: Call) -> None
 def count_tokens(call: Call, tail: bytes) -> None:
     """Read the token counts out of an answer's end, where it says them."""
     if found := _TOKENS_IN.findall(tail):
-        call.tokens_in = int(found[-1])
+        cached = _CACHED_IN.findall(tail)
+        call.tokens_in = int(found[-1]) + (int(cached[-1]) if cached else 0)
     elif found := _TIMED_IN.findall(tail):
         cached = _TIMED_CACHED.findall(tail)
         call.tokens_in = int(found[-1]) + (int(cached[-1]) if cached else 0)

@@ -40,9 +40,6 @@ if TYPE_CHECKING:
     from local_ai_suite.settings import Settings
     from local_ai_suite.wire.asgi import Receive, Scope, Send
 
-# In a container the address to listen on (0.0.0.0) is not the one that is published
-# (BIND_ADDRESS), and the published one is what decides whether a key is needed.
-LISTEN_VARIABLE = "LAIS_LISTEN_ADDRESS"
 _LONGEST_ID = 128
 
 
@@ -252,7 +249,7 @@ async def main(stopping: asyncio.Event) -> int:
     """Serve until SIGTERM."""
     settings = load_settings(find_paths())
     gateway = build(settings, find_paths(), os.environ)
-    address = os.environ.get(LISTEN_VARIABLE) or settings.bind_address
+    address = settings.listen_address or settings.bind_address
     server = Server(gateway, listen(address, settings.api_gateway_port))
     sys.stderr.write(f"gateway: listening on {', '.join(server.listeners.urls)}\n")
     try:
