@@ -42,18 +42,28 @@ class MendingTransport(httpx.BaseTransport):
             return answer
         if answer.headers["content-type"].startswith(mends.EVENT_STREAM):
             headers = {"content-type": plan.stream_type}
-            return httpx.Response(200, headers=headers, content=_mended(answer, plan.stream()))
+            return httpx.Response(200, headers=headers, stream=_Mended(answer, plan.stream()))
         return _json(200, plan.answer(answer.read()))
 
     def close(self) -> None:
         self._upstream.close()
 
 
-def _mended(answer: httpx.Response, stream: mends.Stream) -> Iterator[bytes]:
-    for chunk in answer.iter_raw():
-        for start in range(0, len(chunk), _CUT):
-            yield stream.feed(chunk[start : start + _CUT])
-    yield stream.finish()
+class _Mended(httpx.SyncByteStream):
+    """The upstream's stream, mended; closed with the client's, whether read to its end or not."""
+
+    def __init__(self, upstream: httpx.Response, stream: mends.Stream) -> None:
+        self._upstream = upstream
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._upstream.iter_raw():
+            for start in range(0, len(chunk), _CUT):
+                yield self._stream.feed(chunk[start : start + _CUT])
+        yield self._stream.finish()
+
+    def close(self) -> None:
+        self._upstream.close()
 
 
 def _json(status: int, body: bytes) -> httpx.Response:

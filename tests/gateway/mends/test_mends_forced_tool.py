@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import openai
 import orjson
 import pytest
@@ -161,3 +162,41 @@ def test_a_wrapped_call_is_read_whatever_its_arguments_and_cuts(
     said = "".join(piece for a, b in pairwise(edges) for piece in reader.feed(text[a:b]))
     assert reader.name == "list_files"
     assert orjson.loads(said) == arguments
+
+
+def use(name: str, parameter: str) -> dict[str, Any]:
+    schema = tool(name, parameter)["function"]["parameters"]
+    return {"name": name, "input_schema": schema}
+
+
+USES = {
+    "model": "gpt-4o",
+    "max_tokens": 60,
+    "messages": [{"role": "user", "content": "weather"}],
+    "tools": [use("get_weather", "city"), use("list_files", "path")],
+    "tool_choice": {"type": "tool", "name": "list_files", "disable_parallel_tool_use": True},
+}
+
+
+def test_flaw_the_engine_uses_another_tool_than_the_one_that_messages_name(
+    bare_http: httpx.Client,
+) -> None:
+    content = bare_http.post("/v1/messages", json=USES).json()["content"]
+    assert content[0]["name"] == "get_weather"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_tool_that_messages_name_is_the_only_one_that_is_offered(
+    mended_http: httpx.Client, *, stream: bool
+) -> None:
+    answer = mended_http.post("/v1/messages", json={**USES, "stream": stream})
+    assert answer.status_code == 200
+    assert '"model":"gpt-4o"' in answer.text
+    assert "get_weather" not in answer.text
+
+
+def test_a_tool_that_messages_name_and_do_not_offer_is_refused() -> None:
+    body = orjson.dumps({**USES, "tools": []})
+    plan = mends.plan("/v1/messages", body, mends.Target("gpt-4o", "local-chat"))
+    assert isinstance(plan, mends.Reply)
+    assert orjson.loads(plan.body)["type"] == "error"

@@ -12,23 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from local_ai_suite.wire import envelope
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CONTEXT_LENGTH_EXCEEDED = "context_length_exceeded"
-
-_TYPES = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    403: "permission_error",
-    404: "not_found_error",
-    408: "timeout_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    501: "not_supported_error",
-    503: "overloaded_error",
-}
-"""Anthropic's error types by status (its documentation, "Errors"), and 501, which it lacks."""
 
 _OVERFLOW = re.compile(rb"\((\d+) tokens\) exceeds? the available context size \((\d+) tokens\)")
 _MOST_FOREIGN_TEXT = 500
@@ -44,18 +33,17 @@ def openai_error(
 
 def error_body(route: str, status: int, error: Mapping[str, Any]) -> bytes:
     """The whole body for ``error`` (OpenAI's inner object) in the envelope of ``route``'s API."""
-    if route.startswith("/v1/messages"):
-        kind = _TYPES.get(status, "api_error")
-        inner = {**error, "type": kind}
-        if error.get("code") == CONTEXT_LENGTH_EXCEEDED:
-            # Claude Code looks for these words to compact the conversation.
-            used, most = error.get("n_prompt_tokens"), error.get("n_ctx")
-            inner["message"] = f"prompt is too long: {used} tokens > {most} maximum"
-        kept = {key: value for key, value in inner.items() if value is not None}
-        return orjson.dumps({"type": "error", "error": kept})
-    if route.startswith("/api/"):
-        return orjson.dumps({"error": error["message"]})
-    return orjson.dumps({"error": dict(error)})
+    api = envelope.api_of(route)
+    if api == "openai":
+        return orjson.dumps({"error": dict(error)})
+    message = str(error.get("message"))
+    more = {key: value for key, value in error.items() if key.startswith("n_")}
+    if api == "anthropic" and error.get("code") == CONTEXT_LENGTH_EXCEEDED:
+        # Claude Code looks for these words to compact the conversation.
+        message = (
+            f"prompt is too long: {error['n_prompt_tokens']} tokens > {error['n_ctx']} maximum"
+        )
+    return envelope.error_body(api, status, message, **more)
 
 
 def mend_error(route: str, status: int, body: bytes) -> tuple[int, bytes]:
@@ -101,12 +89,12 @@ def read_error(status: int, body: bytes) -> dict[str, Any]:
 def fail_event(route: str, error: Mapping[str, Any]) -> bytes:
     """The event with which ``route``'s API says in mid-stream that it failed."""
     body = error_body(route, 500, error)
-    if route.startswith("/v1/messages"):
-        return b"event: error\ndata: " + body + b"\n\n"
-    if route.startswith("/api/"):
+    api = envelope.api_of(route)
+    if api == "ollama":
         return body + b"\n"
-    return b"data: " + body + b"\n\n"
+    return (b"event: error\n" if api == "anthropic" else b"") + b"data: " + body + b"\n\n"
 
 
 def _openai_type(status: int) -> str:
-    return _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+    error: dict[str, Any] = envelope.error_object("openai", status, "")["error"]
+    return str(error["type"])

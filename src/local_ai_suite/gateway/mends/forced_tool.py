@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from .errors import fail_event, openai_error
-from .plan import Mend, Reply
+from .plan import Mend, Reply, Untouched
 from .sse import DONE, EventReader, data_event
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _as_it_is(request: dict[str, Any]) -> Mend:
         body=orjson.dumps(request),
         streams=bool(request.get("stream")),
         answer=lambda answer: answer,
-        stream=_Untouched,
+        stream=lambda: Untouched(lambda error: fail_event(_ROUTE, error)),
     )
 
 
@@ -200,14 +200,3 @@ class _ForcedStream:
         elif not pieces:
             return
         delta["tool_calls"] = [{**told, "function": function}]
-
-
-class _Untouched:
-    def feed(self, chunk: bytes) -> bytes:
-        return chunk
-
-    def finish(self) -> bytes:
-        return b""
-
-    def fail(self, error: Mapping[str, Any]) -> bytes:
-        return fail_event(_ROUTE, error)

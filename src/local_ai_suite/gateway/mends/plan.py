@@ -91,3 +91,19 @@ class _Chained:
 
     def fail(self, error: Mapping[str, Any]) -> bytes:
         return self._outer.fail(error)
+
+
+class Untouched:
+    """The stream of a mend that changes the request alone; ``fail`` is the route's own event."""
+
+    def __init__(self, fail: Callable[[Mapping[str, Any]], bytes]) -> None:
+        self._fail = fail
+
+    def feed(self, chunk: bytes) -> bytes:
+        return chunk
+
+    def finish(self) -> bytes:
+        return b""
+
+    def fail(self, error: Mapping[str, Any]) -> bytes:
+        return self._fail(error)

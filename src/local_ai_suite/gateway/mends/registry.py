@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from .errors import fail_event, mend_error
 from .fim_suffix import fim_suffix
 from .forced_tool import forced_tool
+from .named_tool_use import named_tool_use
 from .plan import Mend, Reply, Target
 from .rename import rename
 from .responses import responses
@@ -24,6 +25,7 @@ __all__ = ["fail_event", "mend_error", "plan"]
 _STREAM = re.compile(rb'"stream"\s*:\s*true')
 # A tool choice of "auto" or "none" is the engine's own.
 _FORCES_A_TOOL = re.compile(rb'"tool_choice"\s*:\s*(?:\{|"required")')
+_NAMES_A_TOOL = re.compile(rb'"tool_choice"\s*:\s*\{[^{}]*"type"\s*:\s*"tool"')
 _HAS_SUFFIX = re.compile(rb'"suffix"\s*:\s*"(?!")')
 
 
@@ -48,11 +50,19 @@ def asks_for_stream(body: bytes) -> bool:
 def _chat(body: bytes, target: Target) -> Mend | Reply | None:
     if _FORCES_A_TOOL.search(body) is None:
         return None
-    forced = forced_tool(body)
-    if not isinstance(forced, Mend) or target.public == target.engine:
-        return forced
-    renamed = rename(forced.path, forced.body, target, streams=forced.streams)
-    return renamed.then(forced)
+    return _renamed(forced_tool(body), target)
+
+
+def _messages(body: bytes, target: Target) -> Mend | Reply | None:
+    if _NAMES_A_TOOL.search(body) is None:
+        return None
+    return _renamed(named_tool_use(body), target)
+
+
+def _renamed(mended: Mend | Reply | None, target: Target) -> Mend | Reply | None:
+    if not isinstance(mended, Mend) or target.public == target.engine:
+        return mended
+    return rename(mended.path, mended.body, target, streams=mended.streams).then(mended)
 
 
 def _completions(body: bytes, target: Target) -> Mend | Reply | None:
@@ -62,6 +72,7 @@ def _completions(body: bytes, target: Target) -> Mend | Reply | None:
 _WHOLE: dict[str, Callable[[bytes, Target], Mend | Reply | None]] = {
     "/v1/chat/completions": _chat,
     "/v1/completions": _completions,
+    "/v1/messages": _messages,
     "/v1/responses": responses,
 }
 """What each route needs; these give the public name back themselves."""
