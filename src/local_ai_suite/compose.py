@@ -70,7 +70,6 @@ class Complaint:
     words: tuple[str, ...]
     message: str
     hint: str
-    gpu: bool = False
 
 
 # In the order in which they are looked for: the specific before the general.
@@ -79,13 +78,11 @@ _COMPLAINTS = (
         ("could not select device driver",),
         "Docker cannot pass the GPU through (no NVIDIA device driver)",
         _TOOLKIT,
-        gpu=True,
     ),
     Complaint(
         ("nvidia-container-cli",),
         "Docker's NVIDIA runtime failed to start the container",
         "Does `nvidia-smi` work outside the container? " + _TOOLKIT,
-        gpu=True,
     ),
     Complaint(
         ("permission denied", "docker.sock"),
@@ -143,12 +140,6 @@ def explain(stderr: str) -> StackError:
         "Docker Compose failed: " + _last_line(stderr),
         hint="Set RUNTIME=native in .env to run without Docker.",
     )
-
-
-def is_gpu_complaint(stderr: str) -> bool:
-    """Whether the GPU is what Docker could not give: then the CPU is the fallback."""
-    low = stderr.lower()
-    return any(c.gpu and all(word in low for word in c.words) for c in _COMPLAINTS)
 
 
 def _last_line(text: str) -> str:

@@ -29,6 +29,8 @@ BUILD_TIMEOUT_S = 1800.0
 PULL_TIMEOUT_S = 300.0
 UP_TIMEOUT_S = 300.0
 DOWN_TIMEOUT_S = 120.0
+# The driver wakes a sleeping laptop GPU first.
+GPU_TIMEOUT_S = 60.0
 PORTS = {"inference": 8001, "api-gateway": 8000}
 
 
@@ -86,33 +88,16 @@ def engine_trouble() -> StackError | None:
     return None
 
 
-def gpu_works(image: str) -> bool | None:
-    """Whether a container gets an NVIDIA device; ``None`` when that could not be tried."""
-    if not _has_image(image):
-        return None
-    done = _run(["docker", "run", "--rm", "--gpus", "all", "--entrypoint", "true", image], 60.0)
-    if done is None:
-        return None
-    return done.returncode == 0
-
-
 def start(
     phase: str, settings: Settings, paths: Paths, report: Callable[[str], None]
 ) -> tuple[RunState, tuple[str, ...]]:
     """Build what is missing, start the containers; returns the run and what to warn about."""
-    notes: list[str] = []
-    gpu, note = _wants_gpu(settings)
-    if note:
-        notes.append(note)
-    build(phase, settings, paths, report, gpu=gpu)
+    build(phase, settings, paths, report, gpu=False)
+    gpu, note = wants_gpu(settings)
+    if gpu and (trouble := _gpu_trouble(phase, settings, paths, report)) is not None:
+        gpu, note = False, f"{trouble.message}; running on the CPU. {trouble.hint}"
     report("starting the containers")
     done = _compose(phase, settings, paths, ["up", "-d", "--no-build"], UP_TIMEOUT_S, gpu=gpu)
-    if done.returncode != 0 and gpu and compose.is_gpu_complaint(done.stderr):
-        trouble = compose.explain(done.stderr)
-        notes.append(f"{trouble.message}; running on the CPU. {trouble.hint}")
-        gpu = False
-        build(phase, settings, paths, report, gpu=False)
-        done = _compose(phase, settings, paths, ["up", "-d", "--no-build"], UP_TIMEOUT_S, gpu=False)
     if done.returncode != 0:
         stop(paths)
         raise compose.explain(done.stderr)
@@ -123,7 +108,7 @@ def start(
             ("api-gateway", settings.api_gateway_port),
         )
     )
-    return RunState("docker", phase, time.time(), None, services), tuple(notes)
+    return RunState("docker", phase, time.time(), None, services), ((note,) if note else ())
 
 
 def build(
@@ -139,7 +124,8 @@ def build(
         raise compose.explain(done.stderr)
 
 
-def _wants_gpu(settings: Settings) -> tuple[bool, str]:
+def wants_gpu(settings: Settings) -> tuple[bool, str]:
+    """Whether to ask Docker for a GPU, and what to warn about when it has none to give."""
     if settings.cuda_visible_devices == "":
         return False, ""  # the specification's rollback: CUDA_VISIBLE_DEVICES=""
     done = _run(["docker", "info", "--format", "{{json .Runtimes}}"], ASK_TIMEOUT_S)
@@ -149,6 +135,23 @@ def _wants_gpu(settings: Settings) -> tuple[bool, str]:
     if shutil.which("nvidia-smi"):
         return False, "this machine has an NVIDIA GPU, but Docker does not; running on the CPU"
     return False, ""
+
+
+def _gpu_trouble(
+    phase: str, settings: Settings, paths: Paths, report: Callable[[str], None]
+) -> StackError | None:
+    """Why the GPU can't be used: asked of a container of ours, then of the CUDA image."""
+    words = ["docker", "run", "--rm", "--gpus", "all", "--entrypoint", "true"]
+    done = _run([*words, compose.GATEWAY_IMAGE], GPU_TIMEOUT_S)
+    if done is None:
+        return StackError("Docker's GPU does not answer", hint="Restart Docker.")
+    if done.returncode != 0:
+        return compose.explain(done.stderr)
+    try:
+        build(phase, settings, paths, report, gpu=True)
+    except StackError as exc:
+        return exc
+    return None
 
 
 def services(paths: Paths, run: RunState) -> RunState:

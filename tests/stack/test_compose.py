@@ -1,0 +1,108 @@
+"""What Docker says, and what a person is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from local_ai_suite import compose
+from local_ai_suite.errors import NotBuiltYet, PortInUse
+from local_ai_suite.paths import Paths
+from local_ai_suite.settings import Settings
+
+DOCKER = Path(__file__).parents[2] / "docker"
+
+# Messages of real engines (20.10 to 28), shortened in front.
+SAID = [
+    (
+        'Error response from daemon: could not select device driver "nvidia" with capabilities: '
+        "[[gpu]]",
+        "NVIDIA Container Toolkit",
+    ),
+    (
+        "nvidia-container-cli: initialization error: load library failed: libnvidia-ml.so.1",
+        "nvidia-smi",
+    ),
+    (
+        "permission denied while trying to connect to the Docker daemon socket at "
+        "unix:///var/run/docker.sock",
+        "usermod -aG docker",
+    ),
+    (
+        "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon "
+        "running?",
+        "RUNTIME=native",
+    ),
+    ("failed to register layer: write /usr/lib/x: no space left on device", "docker system df"),
+    ("Error response from daemon: Mounts denied: the path /mnt/e is not shared", "File sharing"),
+    (
+        'Error response from daemon: invalid mount config for type "bind": bind source path does '
+        "not exist: /mnt/e/models",
+        "plugged in",
+    ),
+    (
+        "failed to solve: python:3.12-slim-bookworm: failed to resolve source metadata for "
+        "docker.io/library/python:3.12-slim-bookworm",
+        "PYTHON_IMAGE",
+    ),
+]
+
+
+@pytest.mark.parametrize(("stderr", "remedy"), SAID)
+def test_each_known_complaint_has_its_remedy(stderr: str, remedy: str) -> None:
+    assert remedy in compose.explain("some progress\n" + stderr + "\n").hint
+
+
+@pytest.mark.parametrize(
+    "stderr",
+    [
+        "Bind for 127.0.0.1:8000 failed: port is already allocated",
+        "listen tcp4 127.0.0.1:8000: bind: address already in use",
+    ],
+)
+def test_a_port_of_another_container_is_a_port_in_use(stderr: str) -> None:
+    error = compose.explain(stderr)
+    assert isinstance(error, PortInUse)
+    assert "8000" in error.message
+    assert "API_GATEWAY_PORT" in error.hint
+
+
+def test_an_unknown_complaint_is_passed_on_whole() -> None:
+    assert "never heard of it" in compose.explain("x\nnever heard of it\n").message
+
+
+def test_the_files_of_a_phase_and_the_overlay(paths: Paths) -> None:
+    paths.env_file.write_text("")
+    words = compose.compose_command("p1", paths, gpu=True)
+    assert [Path(word).name for word in words if word.endswith(".yml")] == [
+        "compose.p1.yml",
+        "compose.gpu.yml",
+    ]
+    assert words[words.index("-p") + 1] == f"local-ai-suite-{paths.project_id}"
+    with pytest.raises(NotBuiltYet):
+        compose.compose_command("p2", paths, gpu=False)
+
+
+def test_no_secret_is_handed_to_compose(paths: Paths) -> None:
+    settings = Settings(litellm_master_key="sk-very-secret", hf_token="hf_secret")
+    handed = compose.compose_environment(settings, paths, (1000, 1000))
+    assert "secret" not in str(handed)
+
+
+def test_the_images_of_the_code_are_the_files_defaults() -> None:
+    """Compose by hand and `lais up` use the same images."""
+    services = yaml.safe_load((DOCKER / "compose.p1.yml").read_text())["services"]
+    overlay = yaml.safe_load((DOCKER / "compose.gpu.yml").read_text())["services"]
+    assert compose.INFERENCE_IMAGE in services["inference"]["image"]
+    assert compose.GATEWAY_IMAGE in services["api-gateway"]["image"]
+    assert compose.INFERENCE_GPU_IMAGE in overlay["inference"]["image"]
+    assert compose.PYTHON_IMAGE in (DOCKER / "Dockerfile").read_text()
+
+
+def test_nothing_is_published_beyond_loopback_by_default() -> None:
+    services = yaml.safe_load((DOCKER / "compose.p1.yml").read_text())["services"]
+    published = [port for service in services.values() for port in service["ports"]]
+    assert len(published) == 2
+    assert all(port.startswith("${BIND_ADDRESS:-127.0.0.1}:") for port in published)
