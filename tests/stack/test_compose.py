@@ -17,8 +17,10 @@ DOCKER = Path(__file__).parents[2] / "docker"
 # Messages of real engines (20.10 to 28), shortened in front.
 SAID = [
     (
-        'Error response from daemon: could not select device driver "nvidia" with capabilities: '
-        "[[gpu]]",
+        (
+            'Error response from daemon: could not select device driver "nvidia" with capabilities: '
+            "[[gpu]]"
+        ),
         "NVIDIA Container Toolkit",
     ),
     (
@@ -26,25 +28,33 @@ SAID = [
         "nvidia-smi",
     ),
     (
-        "permission denied while trying to connect to the Docker daemon socket at "
-        "unix:///var/run/docker.sock",
+        (
+            "permission denied while trying to connect to the Docker daemon socket at "
+            "unix:///var/run/docker.sock"
+        ),
         "usermod -aG docker",
     ),
     (
-        "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon "
-        "running?",
+        (
+            "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon "
+            "running?"
+        ),
         "RUNTIME=native",
     ),
     ("failed to register layer: write /usr/lib/x: no space left on device", "docker system df"),
     ("Error response from daemon: Mounts denied: the path /mnt/e is not shared", "File sharing"),
     (
-        'Error response from daemon: invalid mount config for type "bind": bind source path does '
-        "not exist: /mnt/e/models",
+        (
+            'Error response from daemon: invalid mount config for type "bind": bind source path does '
+            "not exist: /mnt/e/models"
+        ),
         "plugged in",
     ),
     (
-        "failed to solve: python:3.12-slim-bookworm: failed to resolve source metadata for "
-        "docker.io/library/python:3.12-slim-bookworm",
+        (
+            "failed to solve: python:3.12-slim-bookworm: failed to resolve source metadata for "
+            "docker.io/library/python:3.12-slim-bookworm"
+        ),
         "PYTHON_IMAGE",
     ),
 ]
@@ -88,7 +98,7 @@ def test_the_files_of_a_phase_and_the_overlay(paths: Paths) -> None:
 def test_no_secret_is_handed_to_compose(paths: Paths) -> None:
     settings = Settings(litellm_master_key="sk-very-secret", hf_token="hf_secret")
     handed = compose.compose_environment(settings, paths, (1000, 1000))
-    assert "secret" not in str(handed)
+    assert not {"sk-very-secret", "hf_secret"} & set(handed.values())
 
 
 def test_the_images_of_the_code_are_the_files_defaults() -> None:
