@@ -17,10 +17,7 @@ DOCKER = Path(__file__).parents[2] / "docker"
 # Messages of real engines (20.10 to 28), shortened in front.
 SAID = [
     (
-        (
-            'Error response from daemon: could not select device driver "nvidia" with capabilities: '
-            "[[gpu]]"
-        ),
+        ('daemon: could not select device driver "nvidia" with capabilities: [[gpu]]'),
         "NVIDIA Container Toolkit",
     ),
     (
@@ -36,7 +33,7 @@ SAID = [
     ),
     (
         (
-            "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon "
+            "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the daemon "
             "running?"
         ),
         "RUNTIME=native",
@@ -45,14 +42,14 @@ SAID = [
     ("Error response from daemon: Mounts denied: the path /mnt/e is not shared", "File sharing"),
     (
         (
-            'Error response from daemon: invalid mount config for type "bind": bind source path does '
+            'daemon: invalid mount config for type "bind": bind source path does '
             "not exist: /mnt/e/models"
         ),
         "plugged in",
     ),
     (
         (
-            "failed to solve: python:3.12-slim-bookworm: failed to resolve source metadata for "
+            "failed to solve: python:3.12: failed to resolve source metadata for "
             "docker.io/library/python:3.12-slim-bookworm"
         ),
         "PYTHON_IMAGE",
