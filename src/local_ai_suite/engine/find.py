@@ -1,0 +1,193 @@
+"""Which engine binary runs the models.
+
+In this order: ``LLAMA_SERVER`` in the settings, the one that ``lais engine build`` made,
+``llama-server`` on PATH, the embedded engine (the ``xllamacpp`` wheel). One that was named and
+isn't there is an error; it is not silently replaced by the next.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from local_ai_suite.errors import EngineNotFound
+
+if TYPE_CHECKING:
+    from local_ai_suite.paths import Paths
+    from local_ai_suite.settings import Settings
+
+# --version, --list-devices and --help answer in milliseconds; a CUDA driver that has to wake a
+# laptop's GPU takes a few seconds.
+ASK_SECONDS = 20.0
+EMBEDDED_MODULE = "local_ai_suite.engine.embedded"
+_GPU_LIBRARIES = ("cuda", "vulkan", "hip", "metal", "sycl", "musa", "cann", "opencl")
+
+Source = Literal["setting", "built", "path", "embedded"]
+Ask = Callable[[Sequence[str], Mapping[str, str]], "str | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundEngine:
+    """An engine that can be started.
+
+    ``gpu``: whether it can use a GPU; ``None`` if it did not say. ``devices``: what it sees now
+    (``CUDA0: NVIDIA GeForce RTX 4050 Laptop GPU (6140 MiB, 5890 MiB free)``). ``flags``: the flag
+    names that it understands; ``None`` if unknown.
+    """
+
+    source: Source
+    command: tuple[str, ...]
+    reason: str
+    version: str | None = None
+    gpu: bool | None = None
+    devices: tuple[str, ...] = ()
+    flags: frozenset[str] | None = None
+
+
+def built_engine(paths: Paths) -> Path:
+    """Where ``lais engine build`` puts its ``llama-server``."""
+    return paths.cache / "engine" / "native" / "llama-server"
+
+
+def find_engines(
+    settings: Settings,
+    paths: Paths,
+    *,
+    environ: Mapping[str, str] | None = None,
+    ask: Ask | None = None,
+) -> tuple[FoundEngine, ...]:
+    """Every engine that is there, the one to use first. Raises EngineNotFound if there is none.
+
+    A named ``LLAMA_SERVER`` that can't be run raises too.
+    """
+    env = dict(os.environ if environ is None else environ)
+    inquire = ask or _ask
+    found: list[FoundEngine] = []
+    if settings.llama_server:
+        path = _named(settings.llama_server, paths, env)
+        where = settings.sources.get("LLAMA_SERVER", "the settings")
+        found.append(_native("setting", path, f"LLAMA_SERVER names it ({where})", env, inquire))
+    built = built_engine(paths)
+    if _runnable(built):
+        reason = "`lais engine build` compiled it for this machine"
+        found.append(_native("built", built, reason, env, inquire))
+    if on_path := shutil.which("llama-server", path=env.get("PATH")):
+        found.append(_native("path", Path(on_path), "it is on PATH", env, inquire))
+    if importlib.util.find_spec("xllamacpp") is not None:
+        found.append(_embedded(env, inquire))
+    if not found:
+        raise EngineNotFound(
+            "no inference engine: LLAMA_SERVER is not set, llama-server is not on PATH, "
+            "and the embedded engine (xllamacpp) is not installed",
+            hint="Run `make up-p1`, which installs the embedded engine, or `lais engine build`.",
+        )
+    return tuple(found)
+
+
+def find_engine(
+    settings: Settings, paths: Paths, *, environ: Mapping[str, str] | None = None
+) -> FoundEngine:
+    """The engine to use. Raises EngineNotFound."""
+    return find_engines(settings, paths, environ=environ)[0]
+
+
+def _named(text: str, paths: Paths, env: Mapping[str, str]) -> Path:
+    path = Path(text).expanduser()
+    if len(path.parts) == 1 and (found := shutil.which(text, path=env.get("PATH"))):
+        return Path(found)
+    path = paths.project / path
+    if not _runnable(path):
+        why = "is not there" if not path.exists() else "cannot be executed"
+        raise EngineNotFound(
+            f"LLAMA_SERVER is {text!r}, and {path} {why}",
+            hint="Give the path of a llama-server binary, or remove LLAMA_SERVER from .env.",
+            path=str(path),
+        )
+    return path
+
+
+def _runnable(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.X_OK)
+
+
+def _native(
+    source: Source, path: Path, reason: str, env: Mapping[str, str], ask: Ask
+) -> FoundEngine:
+    command = (str(path),)
+    version = ask([*command, "--version"], env)
+    listed = ask([*command, "--list-devices"], env)
+    helped = ask([*command, "--help"], env)
+    devices = parse_devices(listed) if listed is not None else ()
+    return FoundEngine(
+        source=source,
+        command=command,
+        reason=reason,
+        version=parse_version(version),
+        gpu=True if devices or _gpu_library(path) else (None if listed is None else False),
+        devices=devices,
+        flags=frozenset(re.findall(r"(?<![\w-])--?[a-z][\w-]*", helped)) if helped else None,
+    )
+
+
+def _embedded(env: Mapping[str, str], ask: Ask) -> FoundEngine:
+    # Asked in a process of its own: the library is 100 MB, and this process needs none of it.
+    command = (sys.executable, "-m", EMBEDDED_MODULE)
+    listed = ask([*command, "--list-devices"], env)
+    devices = parse_devices(listed) if listed is not None else ()
+    return FoundEngine(
+        source="embedded",
+        command=command,
+        reason="the embedded engine is installed and nothing else was found before it",
+        version=parse_version(ask([*command, "--version"], env)),
+        gpu=None if listed is None else bool(devices),
+        devices=devices,
+        flags=None,
+    )
+
+
+def parse_version(text: str | None) -> str | None:
+    """``version: 6123 (1a2b3c4)`` -> ``6123 (1a2b3c4)``."""
+    match = re.search(r"version:\s*(.+)", text or "")
+    return match.group(1).strip() if match else None
+
+
+def parse_devices(text: str) -> tuple[str, ...]:
+    """The device lines of ``--list-devices``: indented ``NAME: description (N MiB, N MiB free)``.
+
+    BLAS and the CPU are no devices that hold layers.
+    """
+    lines = re.findall(r"^\s+([A-Za-z]+\d*: .+)$", text, re.MULTILINE)
+    return tuple(line for line in lines if not line.startswith(("BLAS", "CPU")))
+
+
+def _gpu_library(path: Path) -> bool:
+    """Whether a GPU backend lies beside the binary (``libggml-cuda.so``), driver or not."""
+    folders = (path.resolve().parent, path.resolve().parent.parent / "lib")
+    return any(
+        True
+        for folder in folders
+        for kind in _GPU_LIBRARIES
+        for _ in folder.glob(f"libggml-{kind}*")
+    )
+
+
+def _ask(command: Sequence[str], env: Mapping[str, str]) -> str | None:
+    """What a command prints on both streams; ``None`` if it fails or does not answer."""
+    try:
+        done = subprocess.run(
+            command, env=dict(env), stdin=subprocess.DEVNULL, capture_output=True,
+            timeout=ASK_SECONDS, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if done.returncode != 0:
+        return None
+    return (done.stdout + done.stderr).decode("utf-8", "replace")
