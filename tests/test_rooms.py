@@ -15,6 +15,7 @@ FLOORS = {
     1: {"dotenv", "settings", "settings_spec", "settings_file"},
     2: {
         "hardware", "gguf", "fit", "engine.command", "engine.find", "engine.catalog",
+        "engine.models_toml",
         "gateway.config", "compose", "demo", "names",
     },
     3: {"process", "wire", "engine", "gateway", "stack", "state", "doctor"},

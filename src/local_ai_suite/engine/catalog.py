@@ -1,0 +1,414 @@
+"""Which model file is behind which name, and why.
+
+The settings name files (``CHAT_MODEL``, ``CODE_MODEL``, ``EMBED_MODEL``), ``models.toml`` names
+more, and every other GGUF in ``MODELS_DIR`` is there under its file's name. What nobody named is
+chosen among the files, with the reason. Only where nothing was named and no GGUF lies there does
+the demo model answer: a disk that is not plugged in must never be replaced by a toy.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from local_ai_suite import demo
+from local_ai_suite.errors import GgufError, ModelError, SettingsError
+from local_ai_suite.gguf import GgufFile, read_gguf, split_name
+
+from .models_toml import NO_OVERRIDES, Override, read_models_toml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from local_ai_suite.paths import Paths
+    from local_ai_suite.settings import Settings
+
+CHAT, CODE, EMBED = "local-chat", "local-code", "local-embed"
+DEMO_NAME = "demo"
+
+Kind = Literal["chat", "code", "embed", "rerank"]
+
+_KEYS: dict[str, tuple[str, Kind]] = {
+    CHAT: ("CHAT_MODEL", "chat"),
+    CODE: ("CODE_MODEL", "code"),
+    EMBED: ("EMBED_MODEL", "embed"),
+}
+_CODE_WORDS = ("coder", "codestral", "starcoder", "codegemma", "codellama", "granite-code", "code-")
+# Files that a person who drops a folder of models in does not expect to be opened.
+_DEEPEST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A model that can be served: one file with one set of overrides, under one or more names.
+
+    ``names[0]`` is the name that it is shown by. ``reason`` says in words why it has its names.
+    """
+
+    names: tuple[str, ...]
+    file: GgufFile
+    kind: Kind
+    reason: str
+    overrides: Override = NO_OVERRIDES
+    mmproj: Path | None = None
+    is_demo: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.names[0]
+
+    @property
+    def path(self) -> Path:
+        return self.file.path
+
+    @property
+    def embeds(self) -> bool:
+        return self.kind in {"embed", "rerank"}
+
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """What clients may ask of it: chat, tools, thinking, completion, fim, embeddings..."""
+        if self.kind == "rerank":
+            return ("rerank",)
+        if self.kind == "embed":
+            return ("embeddings",)
+        features = self.file.chat_features
+        found = ["chat", "completion"]
+        if features is not None and features.tools:
+            found.append("tools")
+        if features is not None and features.thinking:
+            found.append("thinking")
+        if self.file.has_fim:
+            found.append("fim")
+        if self.mmproj is not None:
+            found.append("vision")
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """All models, those with a role first. ``problems``: files that are passed over, and why."""
+
+    entries: tuple[ModelEntry, ...]
+    problems: tuple[str, ...] = ()
+    by_name: dict[str, ModelEntry] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for entry in self.entries:
+            for name in entry.names:
+                self.by_name.setdefault(name, entry)
+
+    def get(self, name: str) -> ModelEntry | None:
+        return self.by_name.get(name)
+
+    @property
+    def default(self) -> ModelEntry:
+        """What answers a request that names no model (llama-server's own routes)."""
+        return self.by_name.get(CHAT) or self.entries[0]
+
+
+def configured_models(settings: Settings, paths: Paths) -> Catalog:
+    """Read the settings, ``models.toml`` and the models folder.
+
+    Raises SettingsError or ModelError for a model or folder that was named and isn't there.
+    """
+    folder = settings.models_path(paths)
+    named_folder = settings.models_dir != "models"
+    more = read_models_toml(paths.models_toml)
+    named = {role: getattr(settings, key.lower()) for role, (key, _) in _KEYS.items()}
+    _check_folder(settings, folder, named_folder)
+    files, problems = _read_folder(folder)
+    if not files and not any(named.values()) and not any(item.file for item in more.values()):
+        if named_folder or problems:
+            raise _nothing_there(settings, folder, problems)
+        return Catalog((_demo(paths),), tuple(problems))
+    chosen = _Chosen(settings, folder, files, more)
+    for role, text in named.items():
+        if text:
+            chosen.name(role, text)
+    chosen.name_more()
+    chosen.choose_the_rest()
+    return Catalog(chosen.entries(), tuple(problems))
+
+
+def find_ggufs(folder: Path) -> list[Path]:
+    """GGUF files under ``folder`` (three levels deep), first shards only, in a stable order."""
+    found: list[Path] = []
+    for depth in range(_DEEPEST):
+        found += folder.glob("/".join(["*"] * (depth + 1)))
+    ggufs = [
+        path
+        for path in found
+        if path.suffix.lower() == ".gguf" and not path.name.startswith(".") and path.is_file()
+    ]
+    return sorted(path for path in ggufs if (part := split_name(path)) is None or part.number == 1)
+
+
+def _check_folder(settings: Settings, folder: Path, named: bool) -> None:
+    if named and not folder.is_dir():
+        raise SettingsError(
+            f"MODELS_DIR is {settings.models_dir!r} (set in: {_source(settings, 'MODELS_DIR')}), "
+            f"and {folder} is not there",
+            hint="Plug in or mount its disk, or change MODELS_DIR in .env.",
+            key="MODELS_DIR",
+        )
+
+
+def _read_folder(folder: Path) -> tuple[dict[Path, GgufFile], list[str]]:
+    files: dict[Path, GgufFile] = {}
+    problems: list[str] = []
+    for path in find_ggufs(folder) if folder.is_dir() else ():
+        try:
+            file = read_gguf(path)
+            if file.type in {"model", "mmproj"}:
+                files[path] = file
+        except GgufError as exc:
+            problems.append(exc.message)
+    return files, problems
+
+
+def _nothing_there(settings: Settings, folder: Path, problems: Sequence[str]) -> ModelError:
+    where = f"MODELS_DIR (set in: {_source(settings, 'MODELS_DIR')})"
+    what = "; ".join(problems) if problems else f"{folder}, named by {where}, holds no GGUF file"
+    return ModelError(
+        f"no model can be served: {what}",
+        hint="Put a GGUF file there (`lais models pull NAME` downloads one), "
+        "or remove what is broken.",
+        folder=str(folder),
+    )
+
+
+def _demo(paths: Paths) -> ModelEntry:
+    path = demo.demo_model_path()
+    if path is None:
+        path = paths.cache / "demo" / "scripted.gguf"
+        if not path.is_file():
+            demo.write_scripted_gguf(path)
+    return ModelEntry(
+        names=(CHAT, CODE, DEMO_NAME),
+        file=read_gguf(path),
+        kind="chat",
+        reason="no model was named and the models folder holds no GGUF: the demo model answers",
+        is_demo=True,
+    )
+
+
+def _source(settings: Settings, key: str) -> str:
+    return settings.sources.get(key, "default")
+
+
+@dataclass
+class _Pick:
+    """A file on its way to becoming an entry."""
+
+    file: GgufFile
+    kind: Kind
+    overrides: Override
+    names: list[str]
+    reasons: list[str]
+
+
+class _Chosen:
+    """Collects which file gets which names."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        folder: Path,
+        files: dict[Path, GgufFile],
+        more: dict[str, Override],
+    ) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._files = dict(files)
+        self._more = more
+        self._picks: list[_Pick] = []
+
+    def name(self, role: str, text: str) -> None:
+        """Give ``role`` the file that a setting names."""
+        key, kind = _KEYS[role]
+        where = f"{key} (set in: {_source(self._settings, key)})"
+        override = self._more.get(role, NO_OVERRIDES)
+        if override.file and override.file != text:
+            raise SettingsError(
+                f"{where} is {text!r}, but models.toml says file = {override.file!r} for {role}",
+                hint=f"Name the file in one place: remove {key}, or that line of models.toml.",
+                key=key,
+            )
+        self._add(role, self._find(text, where), kind, override, f"{key} names it")
+
+    def name_more(self) -> None:
+        """The models of ``models.toml``."""
+        for name, override in self._more.items():
+            if not override.file:
+                continue
+            if name in _KEYS and getattr(self._settings, _KEYS[name][0].lower()):
+                continue
+            file = self._find(override.file, f"models.toml, [models.{name}]")
+            kind = override.kind or (_KEYS[name][1] if name in _KEYS else kind_of(file))
+            self._add(name, file, kind, override, "models.toml names it")
+
+    def choose_the_rest(self) -> None:
+        """Roles that nobody named, then every other file under its own name."""
+        taken = {name for pick in self._picks for name in pick.names}
+        for role, choose in ((CHAT, choose_chat), (CODE, choose_code), (EMBED, choose_embed)):
+            if role in taken:
+                continue
+            candidates = [file for file in self._all() if not file.is_projector]
+            chat = next((pick.file for pick in self._picks if CHAT in pick.names), None)
+            file, why = choose(candidates, chat)
+            if file is not None:
+                override = self._more.get(role, NO_OVERRIDES)
+                self._add(role, file, override.kind or _KEYS[role][1], override, why)
+        served = {pick.file.path for pick in self._picks}
+        for path, file in self._files.items():
+            if path not in served and not file.is_projector:
+                self._add(None, file, kind_of(file), NO_OVERRIDES, "it lies in the models folder")
+
+    def entries(self) -> tuple[ModelEntry, ...]:
+        """One entry per file and set of overrides; file names are added where they are free."""
+        for name in self._more:
+            if not any(name in pick.names for pick in self._picks):
+                raise SettingsError(
+                    f"models.toml, [models.{name}] names no file, and no file was chosen for it",
+                    hint='Add file = "NAME.gguf" to it.',
+                    key=name,
+                )
+        taken = {name for pick in self._picks for name in pick.names}
+        entries = []
+        for pick in self._picks:
+            own = self._file_name(pick.file.path)
+            names = [*pick.names, *([own] if own not in taken else [])]
+            taken.add(own)
+            if names:
+                entries.append(self._entry(pick, names))
+        return tuple(entries)
+
+    def _entry(self, pick: _Pick, names: Sequence[str]) -> ModelEntry:
+        entry = ModelEntry(
+            names=tuple(names),
+            file=pick.file,
+            kind=pick.kind,
+            reason="; ".join(dict.fromkeys(pick.reasons)),
+            overrides=pick.overrides,
+            mmproj=self._projector(pick),
+        )
+        # An embedding model asked for as chat model is a mistake that shows at once, not as 501.
+        if not entry.embeds and pick.file.is_embedding and set(names) & set(_KEYS):
+            raise ModelError(
+                f"{pick.file.path.name} is an embedding model, and it is named for {names[0]}",
+                hint=f"Name it as EMBED_MODEL, and another one for {names[0]}.",
+                path=str(pick.file.path),
+            )
+        return entry
+
+    def _add(
+        self, name: str | None, file: GgufFile, kind: Kind, override: Override, why: str
+    ) -> None:
+        settled = replace(override, file=None, kind=None, aliases=())
+        names = [*([name] if name else []), *override.aliases]
+        embeds = kind in {"embed", "rerank"}
+        for pick in self._picks:
+            same_use = embeds == (pick.kind in {"embed", "rerank"})
+            if pick.file.path == file.path and pick.overrides == settled and same_use:
+                pick.names += names
+                pick.reasons.append(f"{name}: {why}" if name else why)
+                return
+        self._picks.append(_Pick(file, kind, settled, names, [f"{name}: {why}" if name else why]))
+
+    def _all(self) -> list[GgufFile]:
+        named = [pick.file for pick in self._picks]
+        return [*self._files.values(), *(f for f in named if f.path not in self._files)]
+
+    def _find(self, text: str, where: str) -> GgufFile:
+        wanted = Path(text).expanduser()
+        for path in (self._folder / wanted, self._folder / f"{wanted}.gguf"):
+            if path.is_file():
+                known = self._files.get(path)
+                return known if known is not None else read_gguf(path)
+        near = difflib.get_close_matches(wanted.name, [p.name for p in self._files], n=1)
+        hint = f"Did you mean {near[0]}?" if near else "`lais models` lists what is there."
+        raise ModelError(
+            f"{where} names {text!r}, and {self._folder / wanted} is not there",
+            hint=f"{hint} If its disk is unplugged, plug it in.",
+            path=str(self._folder / wanted),
+        )
+
+    def _projector(self, pick: _Pick) -> Path | None:
+        if pick.overrides.mmproj:
+            path = self._folder / Path(pick.overrides.mmproj).expanduser()
+            if not path.is_file():
+                raise ModelError(
+                    f"models.toml: mmproj = {pick.overrides.mmproj!r}, and {path} is not there",
+                    hint="Give the projector's file name, or remove the line.",
+                )
+            return path
+        # Beside the model, in a folder of their own: that is how multimodal models are published.
+        home = pick.file.path.parent
+        if home == self._folder:
+            return None
+        here = [file for path, file in self._files.items() if path.parent == home]
+        projectors = [file.path for file in here if file.is_projector]
+        return projectors[0] if len(projectors) == 1 and len(here) == 2 else None
+
+    def _file_name(self, path: Path) -> str:
+        """``sub/Name.gguf`` under the folder is ``sub/Name``; shards lose their number."""
+        part = split_name(path)
+        stem = part.prefix if part is not None else path.stem
+        try:
+            return (path.parent.relative_to(self._folder) / stem).as_posix()
+        except ValueError:
+            return stem
+
+
+def kind_of(file: GgufFile) -> Kind:
+    """What a file is for, by its header, then by its name."""
+    if file.pooling_type == "rank":
+        return "rerank"
+    if file.is_embedding:
+        return "embed"
+    return "code" if is_coder(file) else "chat"
+
+
+def is_coder(file: GgufFile) -> bool:
+    words = f"{file.path.stem} {file.name}".lower()
+    return any(word in words for word in _CODE_WORDS)
+
+
+def choose_chat(files: Iterable[GgufFile], _: GgufFile | None) -> tuple[GgufFile | None, str]:
+    """A model with a chat template that is not made for code alone; the largest of those."""
+    talkers = [file for file in files if not file.is_embedding]
+    ranked = sorted(
+        talkers,
+        key=lambda file: (file.chat_template is not None, not is_coder(file), file.size_bytes),
+    )
+    if not ranked:
+        return None, ""
+    best = ranked[-1]
+    if len(ranked) == 1:
+        return best, "it is the only one that can chat"
+    words = "has a chat template" if best.chat_template is not None else "is there"
+    general = "" if is_coder(best) else ", is not made for code alone"
+    return best, f"it {words}{general} and is the largest such file"
+
+
+def choose_code(files: Iterable[GgufFile], chat: GgufFile | None) -> tuple[GgufFile | None, str]:
+    """A code model by its name, else one with fill-in-the-middle tokens, else the chat model."""
+    talkers = [file for file in files if not file.is_embedding]
+    if coders := [file for file in talkers if is_coder(file)]:
+        return max(coders, key=lambda file: file.size_bytes), "its name says that it is for code"
+    if chat is not None and chat.has_fim:
+        return chat, "the chat model can fill in the middle, and no code model is there"
+    if fillers := [file for file in talkers if file.has_fim]:
+        return max(fillers, key=lambda file: file.size_bytes), "it can fill in the middle"
+    return chat, "no code model is there: the chat model answers"
+
+
+def choose_embed(files: Iterable[GgufFile], _: GgufFile | None) -> tuple[GgufFile | None, str]:
+    """The smallest embedding model; no other kind of model takes this role."""
+    found = [file for file in files if file.is_embedding and file.pooling_type != "rank"]
+    if not found:
+        return None, ""
+    return min(found, key=lambda file: file.size_bytes), "it is an embedding model"
