@@ -1,0 +1,41 @@
+"""What happens to the models, for whoever listens (``GET /events``)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# A listener that does not read loses the oldest events, not our memory.
+BACKLOG = 256
+REMEMBERED = 50
+
+
+class Events:
+    """Sends each event to every listener; remembers the last ones."""
+
+    def __init__(self) -> None:
+        self._listeners: set[asyncio.Queue[dict[str, Any]]] = set()
+        self.recent: deque[dict[str, Any]] = deque(maxlen=REMEMBERED)
+
+    def send(self, kind: str, **facts: Any) -> None:
+        event = {"event": kind, "time": time.time(), **facts}
+        self.recent.append(event)
+        for queue in self._listeners:
+            if queue.full():
+                queue.get_nowait()
+            queue.put_nowait(event)
+
+    @contextmanager
+    def listen(self) -> Iterator[asyncio.Queue[dict[str, Any]]]:
+        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(BACKLOG)
+        self._listeners.add(queue)
+        try:
+            yield queue
+        finally:
+            self._listeners.discard(queue)

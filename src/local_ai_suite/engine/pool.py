@@ -1,0 +1,505 @@
+"""The models that run: loaded when asked for, stopped when idle or for room, proved after loading.
+
+    unloaded -> loading -> ready -> stopping -> unloaded
+
+``ledger.decide`` says what should happen; :class:`Pool` does it. Everything runs on one event loop
+and ``_turn`` does not wait, so each decision sees a consistent state; only the task ``_live`` of a
+model changes its phase and releases its bytes, and it does so after its process is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from local_ai_suite.errors import EngineError, FitError, LoadFailed, SuiteError
+from local_ai_suite.process import Clock, SystemClock
+
+from .events import Events
+from .ledger import Ledger, Phase, View, decide, minus, next_look
+from .readback import Actual, Deviation, compare
+
+if TYPE_CHECKING:
+    from .catalog import ModelEntry
+    from .ledger import Bytes
+    from .planning import Plan, Planner
+    from .running import Running
+
+logger = logging.getLogger(__name__)
+
+# How long a request waits for a busy model's room before that model admits no new ones. Short
+# enough that nobody starves, long enough that a quick exchange of two editors does not swap.
+FAIR_WAIT = 2.0
+# After a failed load the next try waits this long; the last one repeats. A request in between gets
+# the reason at once.
+LOAD_BACKOFF = (1.0, 5.0, 15.0, 60.0)
+# An engine that died is restarted by itself this often within the window, then on request only.
+RESTARTS = 3
+RESTART_WINDOW = 600.0
+RESTART_BACKOFF = (0.0, 1.0, 5.0)
+
+Launcher = Callable[["ModelEntry", "Plan"], "Running"]
+
+
+class ModelUnknown(EngineError):
+    code = "model_not_found"
+    http_status = 404
+
+
+class ModelUnavailable(EngineError):
+    """The model did not load, or its engine died; says when the next try is due."""
+
+    code = "model_unavailable"
+    http_status = 503
+
+
+@dataclass(eq=False)
+class _Waiter:
+    since: float
+    future: asyncio.Future[Running]
+
+
+@dataclass(eq=False)
+class Model:
+    """A model's record. Only the pool writes it."""
+
+    entry: ModelEntry
+    phase: Phase = Phase.UNLOADED
+    plan: Plan | None = None
+    planned: bool = False  # for those who wait now; the next load is planned anew
+    actual: Actual | None = None
+    engine: Running | None = None
+    task: asyncio.Task[None] | None = None
+    in_flight: int = 0
+    served: int = 0
+    last_used: float = 0.0
+    loaded_at: float | None = None
+    load_seconds: float | None = None
+    waiters: deque[_Waiter] = field(default_factory=deque)
+    closed: bool = False
+    leaving: bool = False
+    failures: int = 0
+    failure: SuiteError | None = None
+    retry_at: float = 0.0
+    deaths: deque[float] = field(default_factory=deque)
+    restart_at: float | None = None
+    deviations: tuple[Deviation, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.entry.name
+
+
+class Lease:
+    """The right to send one request to a model's engine. Release it, always."""
+
+    __slots__ = ("_done", "_pool", "engine", "model", "waited")
+
+    def __init__(self, pool: Pool, model: Model, engine: Running, waited: float) -> None:
+        self._pool = pool
+        self._done = False
+        self.model = model
+        self.engine = engine
+        self.waited = waited
+
+    def release(self) -> None:
+        if not self._done:
+            self._done = True
+            self._pool._release(self)
+
+
+class Pool:
+    """All models of the service. ``launch`` starts an engine process, ``planner`` sizes it."""
+
+    def __init__(
+        self,
+        entries: Iterable[ModelEntry],
+        *,
+        capacity: Bytes,
+        planner: Planner,
+        launch: Launcher,
+        keep_alive: float,
+        on_misfit: Literal["fail", "warn"] = "fail",
+        clock: Clock | None = None,
+        fair_wait: float = FAIR_WAIT,
+    ) -> None:
+        self.ledger = Ledger(capacity)
+        self.events = Events()
+        self._planner = planner
+        self._launch = launch
+        self._keep_alive = keep_alive
+        self._on_misfit = on_misfit
+        self._clock = clock or SystemClock()
+        self._fair_wait = fair_wait
+        self._models: list[Model] = []
+        self._by_name: dict[str, Model] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.Task[None] | None = None
+        self._closing = False
+        self.set_entries(entries)
+
+    # What callers ask
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        return tuple(self._models)
+
+    def find(self, name: str) -> Model:
+        """Raises ModelUnknown."""
+        model = self._by_name.get(name)
+        if model is None:
+            known = ", ".join(sorted(model.name for model in self._models))
+            raise ModelUnknown(f"The model {name!r} does not exist.", hint=f"There are: {known}.")
+        return model
+
+    async def acquire(self, model: Model, *, again: bool = False) -> Lease:
+        """Wait in order until ``model`` is ready and admits a request.
+
+        ``again``: try at once even if the last load failed just now. Raises ModelUnavailable,
+        FitError, LoadFailed.
+        """
+        if model.phase is Phase.READY and not model.closed and not model.waiters:
+            return self._admit(model, 0.0)
+        self._check(model, again=again)
+        waiter = _Waiter(self._clock.now(), asyncio.get_running_loop().create_future())
+        model.waiters.append(waiter)
+        self._turn()
+        try:
+            engine = await waiter.future
+        except BaseException:
+            # The one who waits is gone; had it been admitted in the same moment, give it back.
+            with suppress(ValueError):
+                model.waiters.remove(waiter)
+            if _succeeded(waiter.future):
+                self._release(Lease(self, model, waiter.future.result(), 0.0))
+            self._turn()
+            raise
+        return Lease(self, model, engine, self._clock.now() - waiter.since)
+
+    async def unload(self, model: Model) -> None:
+        """Stop ``model`` when its requests are done; new ones wait and bring it back."""
+        task = model.task
+        if model.phase is Phase.UNLOADED or task is None:
+            model.restart_at = None
+            return
+        model.leaving = True
+        self._turn()
+        await asyncio.wait({task})
+
+    async def close(self) -> None:
+        """Stop everything at once; requests under way get an error."""
+        self._closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for model in self._models:
+            self._answer_waiters(model, ModelUnavailable("The engine service is stopping."))
+        engines = [model.engine for model in self._models if model.engine is not None]
+        await asyncio.gather(*(engine.stop() for engine in engines), return_exceptions=True)
+        if self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def set_entries(self, entries: Iterable[ModelEntry]) -> None:
+        """Take another catalog. A model that runs keeps running unless its entry changed."""
+        known = {(model.entry.path, model.entry.overrides): model for model in self._models}
+        kept: list[Model] = []
+        for entry in entries:
+            model = known.pop((entry.path, entry.overrides), None) or Model(entry)
+            model.entry = entry
+            kept.append(model)
+        for gone in known.values():
+            gone.leaving = True
+            if gone.phase is not Phase.UNLOADED:
+                kept.append(gone)
+        self._models = kept
+        self._by_name = {
+            name: model for model in reversed(kept) if not model.leaving
+            for name in model.entry.names
+        }  # fmt: skip
+
+    # The turn
+
+    def _turn(self) -> None:
+        """Look at everything once and start what should happen. Never waits."""
+        if self._closing:
+            return
+        now = self._clock.now()
+        views = [view for model in self._models if (view := self._view(model, now)) is not None]
+        decision = decide(views, self.ledger.capacity, now, fair_wait=self._fair_wait)
+        for model in self._models:
+            was, model.closed = model.closed, model.name in decision.closed
+            if was and not model.closed:
+                self._admit_waiters(model)
+        for name, reason in decision.refused.items():
+            self._refuse(self._named(name), reason)
+        for name in decision.stop:
+            self._stop(self._named(name))
+        for name in decision.load:
+            self._load(self._named(name))
+        self._set_timer(views, now)
+
+    def _view(self, model: Model, now: float) -> View | None:
+        waiting = model.waiters[0].since if model.waiters else None
+        gentle = False
+        if waiting is None and model.restart_at is not None and now >= model.restart_at:
+            waiting, gentle = model.restart_at, True
+        if model.phase is Phase.UNLOADED and waiting is not None and not model.planned:
+            try:
+                model.planned = True
+                model.plan = self._planner(model.entry, self._room(model))
+            except SuiteError as exc:
+                self._failed(model, exc)
+                return None
+        need = model.plan.need if model.plan is not None else {}
+        own = model.entry.overrides.keep_alive
+        return View(
+            name=model.name,
+            phase=model.phase,
+            need=need,
+            in_flight=model.in_flight,
+            last_used=model.last_used,
+            waiting_since=waiting,
+            pinned=model.entry.overrides.pinned,
+            keep_alive=self._keep_alive if own is None else own,
+            gentle=gentle,
+            leaving=model.leaving,
+        )
+
+    def _room(self, model: Model) -> dict[str, int]:
+        """The bytes that ``model`` may plan with: all but those of pinned models."""
+        room = self.ledger.capacity
+        held = self.ledger.held()
+        for other in self._models:
+            if other is not model and other.entry.overrides.pinned and other.name in held:
+                room = minus(room, held[other.name])
+        return dict(room)
+
+    def _named(self, name: str) -> Model:
+        return next(model for model in self._models if model.name == name)
+
+    def _set_timer(self, views: list[View], now: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        waits = [next_look(views, now, fair_wait=self._fair_wait)]
+        waits += [m.restart_at - now for m in self._models if m.restart_at and m.restart_at > now]
+        soonest = min((wait for wait in waits if wait is not None), default=None)
+        if soonest is not None:
+            self._timer = asyncio.create_task(self._look_again(soonest))
+
+    async def _look_again(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        self._timer = None
+        self._turn()
+
+    # Requests
+
+    def _admit(self, model: Model, waited: float) -> Lease:
+        model.in_flight += 1
+        model.served += 1
+        return Lease(self, model, _engine(model), waited)
+
+    def _admit_waiters(self, model: Model) -> None:
+        """In the order in which they came."""
+        while model.phase is Phase.READY and not model.closed and model.waiters:
+            waiter = model.waiters.popleft()
+            if not waiter.future.done():
+                waiter.future.set_result(self._admit(model, 0.0).engine)
+
+    def _release(self, lease: Lease) -> None:
+        model = lease.model
+        model.last_used = self._clock.now()
+        if model.engine is lease.engine and model.in_flight > 0:
+            model.in_flight -= 1
+            if model.in_flight == 0:
+                self._turn()
+
+    def _check(self, model: Model, *, again: bool) -> None:
+        if self._closing:
+            raise ModelUnavailable("The engine service is stopping.")
+        rest = model.retry_at - self._clock.now()
+        if again:
+            model.retry_at = 0.0
+        elif model.failure is not None and rest > 0:
+            raise ModelUnavailable(
+                model.failure.message,
+                hint=f"The next try is due in {rest:.0f} s. {model.failure.hint}".strip(),
+                **{**model.failure.details, "retry_after": rest},
+            ) from model.failure
+
+    def _answer_waiters(self, model: Model, error: SuiteError) -> None:
+        waiters, model.waiters = model.waiters, deque()
+        for waiter in waiters:
+            if not waiter.future.done():
+                waiter.future.set_exception(error)
+
+    def _refuse(self, model: Model, reason: str) -> None:
+        self._failed(
+            model,
+            FitError(
+                f"{model.name} does not fit: {reason}.",
+                hint="Ask for less context, a smaller quantization, or unpin another model.",
+                model=model.name,
+            ),
+        )
+
+    def _failed(self, model: Model, error: SuiteError) -> None:
+        """A load that could not be: all who wait get the reason, the next try waits."""
+        pause = LOAD_BACKOFF[min(model.failures, len(LOAD_BACKOFF) - 1)]
+        model.planned = False
+        model.failures += 1
+        model.failure = error
+        model.restart_at = None
+        model.retry_at = self._clock.now() + pause
+        logger.error("%s: %s", model.name, error.message)
+        self.events.send("failed", model=model.name, reason=error.message, retry_seconds=pause)
+        self._answer_waiters(model, error)
+
+    # Engines
+
+    def _load(self, model: Model) -> None:
+        assert model.plan is not None  # noqa: S101
+        self.ledger.hold(model.name, model.plan.need)
+        model.phase = Phase.LOADING
+        model.restart_at = None
+        model.engine = self._launch(model.entry, model.plan)
+        model.task = task = asyncio.create_task(self._live(model, model.engine, model.plan))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _stop(self, model: Model) -> None:
+        model.phase = Phase.STOPPING
+        self.events.send("stopping", model=model.name)
+        task = asyncio.create_task(_engine(model).stop())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _live(self, model: Model, engine: Running, plan: Plan) -> None:
+        """From the start of an engine process to its end; the only writer of the way back."""
+        began = self._clock.now()
+        self.events.send("loading", model=model.name)
+        error: SuiteError | None = None
+        try:
+            actual = await engine.ready()
+            self._prove(model, plan, actual)
+            self._became_ready(model, actual, began)
+            ended = await engine.exited()
+            if not ended.asked and not self._closing:
+                error = self._died(model, ended.reason)
+        except SuiteError as exc:
+            error = exc
+            if not self._closing and model.phase is not Phase.STOPPING:
+                self._failed(model, exc)
+        except Exception as exc:
+            error = EngineError(f"{model.name}: {exc}")
+            logger.exception("loading %s", model.name)
+            self._failed(model, LoadFailed(f"{model.name} did not load: {exc!r}"))
+        finally:
+            await engine.stop()
+            self._gone(model, error)
+
+    def _prove(self, model: Model, plan: Plan, actual: Actual) -> None:
+        """Compare with the plan. Raises LoadFailed for a misfit unless ON_MISFIT=warn."""
+        model.deviations = compare(plan.expected(), actual)
+        for deviation in model.deviations:
+            logger.warning("%s is not as planned: %s", model.name, deviation.message)
+        failures = [item.message for item in model.deviations if item.failure]
+        if failures and self._on_misfit == "fail":
+            raise LoadFailed(
+                f"{model.name} was loaded, but not as planned: {'; '.join(failures)}",
+                hint="`lais doctor` looks for the cause; ON_MISFIT=warn in .env serves it anyway.",
+                model=model.name,
+            )
+
+    def _became_ready(self, model: Model, actual: Actual, began: float) -> None:
+        now = self._clock.now()
+        model.actual = actual
+        model.failures, model.failure, model.retry_at = 0, None, 0.0
+        model.loaded_at = model.last_used = now
+        model.load_seconds = now - began
+        model.phase = Phase.READY
+        self.events.send("ready", model=model.name, seconds=round(model.load_seconds, 3))
+        self._admit_waiters(model)
+        self._turn()
+
+    def _died(self, model: Model, reason: str) -> SuiteError:
+        now = self._clock.now()
+        while model.deaths and now - model.deaths[0] > RESTART_WINDOW:
+            model.deaths.popleft()
+        model.deaths.append(now)
+        count = len(model.deaths)
+        error = EngineError(f"The engine of {model.name} died: {reason}", model=model.name)
+        if count <= RESTARTS:
+            model.restart_at = now + RESTART_BACKOFF[count - 1]
+        else:
+            error = EngineError(
+                f"The engine of {model.name} died {count} times in "
+                f"{RESTART_WINDOW / 60:.0f} minutes, at last: {reason}",
+                hint="It is started again on request, after a pause. Its log tells more.",
+                model=model.name,
+            )
+            model.failure = error
+            model.retry_at = now + LOAD_BACKOFF[-1]
+        logger.error("%s", error.message)
+        self.events.send("died", model=model.name, reason=reason, deaths=count)
+        return error
+
+    def _gone(self, model: Model, error: SuiteError | None) -> None:
+        """The process is gone: give back its bytes, whatever happened before."""
+        self.ledger.release(model.name)
+        model.phase = Phase.UNLOADED
+        model.planned = False
+        model.engine = model.task = None
+        model.actual = None
+        model.in_flight = 0
+        model.loaded_at = None
+        model.closed = False
+        if model.leaving and model.name not in self._by_name:
+            self._models.remove(model)
+        model.leaving = False
+        if error is None:
+            self.events.send("unloaded", model=model.name)
+        elif model.retry_at > self._clock.now():
+            self._answer_waiters(model, error)
+        self._turn()
+
+    def facts(self, model: Model) -> dict[str, Any]:
+        """One row of ``GET /running``."""
+        now = self._clock.now()
+        return {
+            "model": model.name,
+            "names": list(model.entry.names),
+            "status": status(model),
+            "pid": model.engine.pid if model.engine is not None else None,
+            "in_flight": model.in_flight,
+            "waiting": len(model.waiters),
+            "served": model.served,
+            "idle_seconds": round(now - model.last_used, 1) if model.loaded_at else None,
+            "loaded_seconds": round(now - model.loaded_at, 1) if model.loaded_at else None,
+            "load_seconds": round(model.load_seconds, 3) if model.load_seconds else None,
+            "pinned": model.entry.overrides.pinned,
+            "projected_bytes": dict(model.plan.need) if model.plan else None,
+            "failure": model.failure.message if model.failure else None,
+            "deaths": len(model.deaths),
+            "deviations": [item.message for item in model.deviations],
+        }
+
+
+def status(model: Model) -> str:
+    """``unloaded``, ``loading``, ``ready``, ``stopping``, or ``failed``."""
+    if model.phase is Phase.UNLOADED and model.failure is not None:
+        return "failed"
+    return model.phase.value
+
+
+def _engine(model: Model) -> Running:
+    assert model.engine is not None  # noqa: S101
+    return model.engine
+
+
+def _succeeded(future: asyncio.Future[Running]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None

@@ -1,0 +1,146 @@
+"""What the engine really did, read from its log and its ``/props``, and how it differs from the
+plan. Pure.
+
+The lines are llama.cpp's own (``llama-model.cpp``, ``llama-context.cpp``, ``llama-kv-cache.cpp``)
+as of 2025 and 2026; a line that is missing leaves its value ``None``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_STAMP = re.compile(r"^\d+\.\d+\.\d+\.\d+ (?P<level>[IWED]) ")
+_OFFLOADED = re.compile(r"offloaded (\d+)/(\d+) layers to GPU")
+_BUFFER = re.compile(r"(\S+) +(model|KV|compute|output|RS) buffer size = +([\d.]+) MiB")
+_N_CTX_SEQ = re.compile(r"n_ctx_(?:seq|per_seq|slot) += +(\d+)")
+_FAILURE = re.compile(
+    r"error|failed|unable|cannot|couldn't|out of memory|GGML_ASSERT|abort", re.IGNORECASE
+)
+_LAST_RESORTS = ("failed to load model", "exiting due to", "failed to init server")
+_LONGEST_REASON = 500
+_MIB = 2**20
+
+Part = Literal["model", "KV", "compute", "output", "RS"]
+
+
+@dataclass(slots=True)
+class LogFacts:
+    """Collects facts from an engine's log, line by line. Bytes by (device, part)."""
+
+    layers_offloaded: int | None = None
+    layers_total: int | None = None
+    context_per_slot: int | None = None
+    buffers: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def read(self, line: str) -> None:
+        if "buffer size" in line and (match := _BUFFER.search(line)):
+            key = (device(match[1]), match[2])
+            self.buffers[key] = self.buffers.get(key, 0) + int(float(match[3]) * _MIB)
+        elif match := _OFFLOADED.search(line):
+            self.layers_offloaded, self.layers_total = int(match[1]), int(match[2])
+        elif match := _N_CTX_SEQ.search(line):
+            self.context_per_slot = int(match[1])
+
+    def bytes_by_device(self) -> dict[str, int]:
+        total: dict[str, int] = {}
+        for (name, _), amount in self.buffers.items():
+            total[name] = total.get(name, 0) + amount
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class Actual:
+    """What runs: effective tokens per slot, slots, layers on the GPU, bytes per device and part."""
+
+    context_per_slot: int | None = None
+    parallel: int | None = None
+    layers_offloaded: int | None = None
+    layers_total: int | None = None
+    buffers: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Devices that hold weights."""
+        return tuple(sorted({name for name, part in self.buffers if part == "model"}))
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the plan said. ``None``: it had no opinion."""
+
+    n_gpu_layers: int = 0
+    context_per_slot: int | None = None
+    parallel: int | None = None
+    bytes_by_device: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """One difference between plan and reality. ``failure`` ones are misfits (``ON_MISFIT``)."""
+
+    failure: bool
+    message: str
+
+
+def compare(expected: Expected, actual: Actual) -> tuple[Deviation, ...]:
+    """What is not as planned.
+
+    Fewer layers on the GPU than planned, or a smaller context, is a failure; more memory than
+    projected (5 % and 64 MiB) is a warning.
+    """
+    found: list[Deviation] = []
+    if expected.n_gpu_layers > 0:
+        found += _layers(expected.n_gpu_layers, actual)
+    have, want = actual.context_per_slot, expected.context_per_slot
+    if have is not None and want is not None and have < want:
+        found.append(Deviation(True, f"{have} tokens of context per slot, planned were {want}"))
+    if actual.parallel and expected.parallel and actual.parallel < expected.parallel:
+        message = f"{actual.parallel} slots, planned were {expected.parallel}"
+        found.append(Deviation(True, message))
+    for name, planned in expected.bytes_by_device.items():
+        real = sum(amount for (on, _), amount in actual.buffers.items() if on == name)
+        if real > planned * 1.05 + 64 * _MIB:
+            message = f"{name} holds {real // _MIB} MiB, projected were {planned // _MIB} MiB"
+            found.append(Deviation(False, message))
+    return tuple(found)
+
+
+def _layers(planned: int, actual: Actual) -> list[Deviation]:
+    on_gpu = actual.layers_offloaded
+    if on_gpu is None:
+        if any(name != "CPU" for name in actual.devices):
+            return []
+        message = f"everything landed on the CPU, planned were {planned} layers on the GPU"
+        return [Deviation(True, message)]
+    wanted = min(planned, actual.layers_total or planned)
+    if on_gpu >= wanted:
+        return []
+    where = "everything landed on the CPU" if on_gpu == 0 else f"{on_gpu} layers are on the GPU"
+    return [Deviation(True, f"{where}, planned were {wanted} layers on the GPU")]
+
+
+def device(buffer: str) -> str:
+    """``CUDA0`` for ``CUDA0``; ``CPU`` for host buffers: ``CPU_Mapped``, ``CUDA_Host``..."""
+    if buffer.endswith("_Host") or buffer.startswith(("CPU", "BLAS", "AMX")):
+        return "CPU"
+    return buffer.split("_", maxsplit=1)[0]
+
+
+def failure_reason(lines: Sequence[str]) -> str | None:
+    """The most telling error line of an engine's log, without its time stamp.
+
+    llama.cpp says the cause first and then several times that it failed: of the error lines the
+    first specific one tells most.
+    """
+    errors = [line for line in lines if (m := _STAMP.match(line)) and m["level"] == "E"]
+    if not errors:
+        errors = [line for line in lines if _FAILURE.search(line)]
+    plain = [_STAMP.sub("", line).strip() for line in errors]
+    telling = [line for line in plain if not any(word in line for word in _LAST_RESORTS)]
+    causes = [line for line in telling if "error loading model" in line] or telling or plain
+    return causes[0][:_LONGEST_REASON] if causes else None

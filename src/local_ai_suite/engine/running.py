@@ -1,0 +1,222 @@
+"""One llama-server process that serves one model: start, proof, questions, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import orjson
+
+from local_ai_suite.errors import LoadFailed
+from local_ai_suite.process import ChildProcess, Clock, Exit, SystemClock
+from local_ai_suite.wire.upstream import Upstream, UpstreamError
+
+from .command import arguments, environment
+from .readback import Actual, LogFacts, failure_reason
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .catalog import ModelEntry
+    from .find import FoundEngine
+    from .planning import Plan
+
+# /health, /props and /slots answer from memory, but between two batches: a long prompt's batch on
+# a slow CPU takes seconds.
+ASK_SECONDS = 10.0
+# A readiness probe that hangs must not hide a process that has died.
+PROBE_SECONDS = 2.0
+MAX_ANSWER = 4 * 1024 * 1024
+# The port was free when it was chosen; somebody may take it before the engine binds it.
+PORT_TRIES = 3
+_PORT_TAKEN = ("couldn't bind", "could not bind", "address already in use", "failed to listen")
+_LOG_LINES = 30
+_HEALTH = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+
+
+class Running(Protocol):
+    """What the pool needs of an engine process; tests bring their own."""
+
+    @property
+    def pid(self) -> int | None: ...
+    @property
+    def upstream(self) -> Upstream: ...
+    @property
+    def headers(self) -> tuple[tuple[bytes, bytes], ...]: ...
+
+    async def ready(self) -> Actual: ...
+    async def exited(self) -> Exit: ...
+    async def stop(self) -> None: ...
+    def log_tail(self) -> list[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What every engine process of a service shares."""
+
+    found: FoundEngine
+    log_folder: Path
+    slot_folder: Path | None
+    cuda_visible_devices: str | None
+    load_seconds: float
+
+    def __call__(self, entry: ModelEntry, plan: Plan) -> Running:
+        return LlamaServer(self, entry, plan)
+
+
+class LlamaServer:
+    """An engine process. ``ready()`` starts it; raises LoadFailed with the engine's own reason."""
+
+    def __init__(
+        self, launch: Launch, entry: ModelEntry, plan: Plan, *, clock: Clock | None = None
+    ) -> None:
+        self._launch = launch
+        self._entry = entry
+        self._plan = plan
+        self._clock = clock or SystemClock()
+        # A key of its own per process: only this service can talk to it, and it never stands in
+        # the arguments, which every user of the machine can read.
+        self._key = secrets.token_urlsafe(24)
+        self._facts = LogFacts()
+        self._child, self._upstream = self._make()
+        self.headers = ((b"authorization", f"Bearer {self._key}".encode()),)
+
+    @property
+    def pid(self) -> int | None:
+        return self._child.pid
+
+    @property
+    def upstream(self) -> Upstream:
+        return self._upstream
+
+    def log_tail(self) -> list[str]:
+        return self._child.log_tail()
+
+    async def ready(self) -> Actual:
+        """Start it and wait until it serves; what it really did. Raises LoadFailed."""
+        for _ in range(PORT_TRIES):
+            ended = await self._child.ready()
+            if ended is None:
+                break
+            tail = self._child.log_tail()
+            if not any(word in line.lower() for line in tail[-50:] for word in _PORT_TAKEN):
+                raise self._failed(ended)
+            self._child, self._upstream = self._make()
+        else:
+            raise self._failed(Exit(None, asked=False, reason="no free port was found for it"))
+        try:
+            return await self._read_back()
+        except UpstreamError as exc:
+            raise self._failed(Exit(None, asked=False, reason=exc.message)) from exc
+
+    async def exited(self) -> Exit:
+        return await self._child.exited()
+
+    async def stop(self) -> None:
+        await self._child.stop()
+        self._upstream.close()
+
+    async def ask(self, method: str, target: str, body: bytes = b"") -> tuple[int, Any]:
+        """One small question. Status and JSON (``None`` if it is none). Raises UpstreamError."""
+        async with asyncio.timeout(ASK_SECONDS):
+            headers = [*self.headers, (b"content-type", b"application/json")]
+            exchange = await self._upstream.start(method, target, headers, body)
+            try:
+                await exchange.head()
+                answer = await exchange.read_all(MAX_ANSWER)
+            finally:
+                exchange.close()
+        try:
+            return exchange.status, orjson.loads(answer)
+        except orjson.JSONDecodeError:
+            return exchange.status, None
+
+    def _make(self) -> tuple[ChildProcess, Upstream]:
+        port = free_port()
+        self._facts = LogFacts()
+        launch = self._launch
+        command = arguments(
+            launch.found,
+            self._entry,
+            self._plan.shape,
+            port=port,
+            slot_folder=launch.slot_folder,
+        )
+        env = environment(
+            os.environ,
+            key=self._key,
+            cuda_visible_devices=launch.cuda_visible_devices,
+            parent=os.getpid(),
+        )
+        upstream = Upstream("127.0.0.1", port)
+        child = ChildProcess(
+            f"engine {self._entry.name}",
+            command,
+            probe=lambda: _answers(port),
+            ready_seconds=launch.load_seconds,
+            env=env,
+            log_file=launch.log_folder / f"engine-{safe_name(self._entry.name)}.log",
+            on_line=self._facts.read,
+            clock=self._clock,
+        )
+        return child, upstream
+
+    async def _read_back(self) -> Actual:
+        status, props = await self.ask("GET", "/props")
+        if status != 200 or not isinstance(props, dict):
+            raise UpstreamError(f"its /props answered {status}")
+        settings = props.get("default_generation_settings")
+        n_ctx = settings.get("n_ctx") if isinstance(settings, dict) else None
+        slots = props.get("total_slots")
+        return Actual(
+            context_per_slot=n_ctx if isinstance(n_ctx, int) else self._facts.context_per_slot,
+            parallel=slots if isinstance(slots, int) else None,
+            layers_offloaded=self._facts.layers_offloaded,
+            layers_total=self._facts.layers_total,
+            buffers=dict(self._facts.buffers),
+        )
+
+    def _failed(self, ended: Exit) -> LoadFailed:
+        tail = self._child.log_tail(_LOG_LINES)
+        said = failure_reason(self._child.log_tail())
+        why = f"{said} ({ended.reason})" if said else ended.reason
+        return LoadFailed(
+            f"{self._entry.name} did not load: {why}",
+            hint=f"The engine's log: {self._launch.log_folder}",
+            model=self._entry.name,
+            path=str(self._entry.path),
+            log=tail,
+        )
+
+
+async def _answers(port: int) -> bool:
+    """Whether ``GET /health`` is 200: llama-server says 503 while it loads."""
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                writer.write(
+                    b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+                )
+                line = await reader.readline()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return False
+    return line.split(b" ")[1:2] == [b"200"]
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that is free now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def safe_name(name: str) -> str:
+    """``name`` as a file name."""
+    return "".join(char if char.isalnum() or char in "-._" else "_" for char in name)[:80]

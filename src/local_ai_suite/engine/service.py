@@ -1,0 +1,161 @@
+"""The engine service's parts put together: settings, catalog, engine, planner, pool."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from local_ai_suite import hardware
+from local_ai_suite.errors import EngineError, SuiteError
+
+from .catalog import Catalog, configured_models
+from .find import FoundEngine, find_engine
+from .planning import plain_planner
+from .pool import Model, ModelUnknown, Pool
+from .running import Launch
+
+if TYPE_CHECKING:
+    from local_ai_suite.hardware import Hardware
+    from local_ai_suite.paths import Paths
+    from local_ai_suite.settings import Settings
+
+    from .pool import Lease
+
+logger = logging.getLogger(__name__)
+
+# How long a broken exchange waits for word of its engine's death, which comes within milliseconds.
+CAUSE_SECONDS = 0.25
+# What the operating system, the gateway and the desktop keep; the rest may be planned with.
+MEMORY_SHARE = 0.9
+
+Signature = tuple[tuple[str, int, int], ...]
+
+
+class EngineService:
+    """Owns the pool and knows when the models folder has changed."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        paths: Paths,
+        *,
+        catalog: Catalog,
+        found: FoundEngine,
+        machine: Hardware,
+        pool: Pool,
+    ) -> None:
+        self.pool = pool
+        self.found = found
+        self._settings = settings
+        self._paths = paths
+        self._catalog = catalog
+        self._machine = machine
+        self._seen = _signature(settings, paths)
+
+    @classmethod
+    async def create(cls, settings: Settings, paths: Paths) -> EngineService:
+        """Read everything there is to know; starts no engine. Raises SuiteError."""
+        paths.ensure_state()
+        catalog, found, machine = await asyncio.gather(
+            asyncio.to_thread(configured_models, settings, paths),
+            asyncio.to_thread(find_engine, settings, paths),
+            asyncio.to_thread(hardware.detect),
+        )
+        for problem in catalog.problems:
+            logger.warning("passed over: %s", problem)
+        logger.info("engine: %s %s (%s)", " ".join(found.command), found.version, found.reason)
+        launch = Launch(
+            found=found,
+            log_folder=paths.logs,
+            slot_folder=None,
+            cuda_visible_devices=settings.cuda_visible_devices,
+            load_seconds=settings.load_timeout,
+        )
+        pool = Pool(
+            catalog.entries,
+            capacity=capacity(machine, found, settings),
+            planner=plain_planner(settings),
+            launch=launch,
+            keep_alive=settings.keep_alive,
+            on_misfit=settings.on_misfit,
+        )
+        return cls(settings, paths, catalog=catalog, found=found, machine=machine, pool=pool)
+
+    @property
+    def default(self) -> Model:
+        return self.pool.find(self._catalog.default.name)
+
+    async def find(self, name: str) -> Model:
+        """The model called ``name``; looks at the folder again before it says no."""
+        try:
+            return self.pool.find(name)
+        except ModelUnknown:
+            await self.refresh()
+            return self.pool.find(name)
+
+    async def refresh(self) -> None:
+        """Take up new files and a changed ``models.toml``. A broken catalog changes nothing."""
+        seen = await asyncio.to_thread(_signature, self._settings, self._paths)
+        if seen == self._seen:
+            return
+        self._seen = seen
+        try:
+            catalog = await asyncio.to_thread(configured_models, self._settings, self._paths)
+        except SuiteError as exc:
+            logger.warning("the models folder changed, and cannot be read: %s", exc.message)
+            return
+        self._catalog = catalog
+        self.pool.set_entries(catalog.entries)
+        self.pool.events.send("models", names=sorted(catalog.by_name))
+
+    async def cause(self, lease: Lease, error: SuiteError) -> SuiteError:
+        """Why an exchange broke: the engine's death if it died, else ``error``."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CAUSE_SECONDS):
+                ended = await lease.engine.exited()
+                return EngineError(f"The engine of {lease.model.name} died: {ended.reason}.")
+        return error
+
+    def running(self) -> dict[str, Any]:
+        """``GET /running``."""
+        pool = self.pool
+        return {
+            "engine": {
+                "source": self.found.source,
+                "command": list(self.found.command),
+                "version": self.found.version,
+                "gpu": self.found.gpu,
+                "reason": self.found.reason,
+            },
+            "capacity_bytes": dict(pool.ledger.capacity),
+            "used_bytes": pool.ledger.used(),
+            "models": [pool.facts(model) for model in pool.models],
+            "problems": list(self._catalog.problems),
+        }
+
+    async def close(self) -> None:
+        await self.pool.close()
+
+
+def capacity(machine: Hardware, found: FoundEngine, settings: Settings) -> dict[str, int]:
+    """The bytes that models may hold, per device. A GPU that the engine can't use has none."""
+    memory = machine.memory_available_bytes or machine.memory_total_bytes or 0
+    devices = {"CPU": int(memory * MEMORY_SHARE)}
+    if found.gpu is not False:
+        for number, gpu in enumerate(machine.visible(settings.cuda_visible_devices)):
+            devices[f"CUDA{number}"] = gpu.free_bytes or gpu.total_bytes or 0
+    return devices
+
+
+def _signature(settings: Settings, paths: Paths) -> Signature:
+    """Changes when a file of the models folder or ``models.toml`` does."""
+    folder = settings.models_path(paths)
+    found: list[tuple[str, int, int]] = []
+    for path in (paths.models_toml, *sorted(folder.rglob("*.gguf"))):
+        with suppress(OSError):
+            facts = Path(path).stat()
+            found.append((str(path), facts.st_size, facts.st_mtime_ns))
+    return tuple(found)
