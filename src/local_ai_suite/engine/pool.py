@@ -14,7 +14,6 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from local_ai_suite.errors import EngineError, FitError, LoadFailed, SuiteError
@@ -22,7 +21,9 @@ from local_ai_suite.process import Clock, SystemClock
 
 from .events import Events
 from .ledger import Ledger, Phase, View, decide, minus, next_look
-from .readback import Actual, Deviation, compare
+from .model import Model, ModelUnavailable, ModelUnknown, Waiter
+from .model import facts as model_facts
+from .readback import Actual, compare
 
 if TYPE_CHECKING:
     from .catalog import ModelEntry
@@ -44,55 +45,6 @@ RESTART_WINDOW = 600.0
 RESTART_BACKOFF = (0.0, 1.0, 5.0)
 
 Launcher = Callable[["ModelEntry", "Plan"], "Running"]
-
-
-class ModelUnknown(EngineError):
-    code = "model_not_found"
-    http_status = 404
-
-
-class ModelUnavailable(EngineError):
-    """The model did not load, or its engine died; says when the next try is due."""
-
-    code = "model_unavailable"
-    http_status = 503
-
-
-@dataclass(eq=False)
-class _Waiter:
-    since: float
-    future: asyncio.Future[Running]
-
-
-@dataclass(eq=False)
-class Model:
-    """A model's record. Only the pool writes it."""
-
-    entry: ModelEntry
-    phase: Phase = Phase.UNLOADED
-    plan: Plan | None = None
-    planned: bool = False  # for those who wait now; the next load is planned anew
-    actual: Actual | None = None
-    engine: Running | None = None
-    task: asyncio.Task[None] | None = None
-    in_flight: int = 0
-    served: int = 0
-    last_used: float = 0.0
-    loaded_at: float | None = None
-    load_seconds: float | None = None
-    waiters: deque[_Waiter] = field(default_factory=deque)
-    closed: bool = False
-    leaving: bool = False
-    failures: int = 0
-    failure: SuiteError | None = None
-    retry_at: float = 0.0
-    deaths: deque[float] = field(default_factory=deque)
-    restart_at: float | None = None
-    deviations: tuple[Deviation, ...] = ()
-
-    @property
-    def name(self) -> str:
-        return self.entry.name
 
 
 class Lease:
@@ -166,7 +118,7 @@ class Pool:
         if model.phase is Phase.READY and not model.closed and not model.waiters:
             return self._admit(model, 0.0)
         self._check(model, again=again)
-        waiter = _Waiter(self._clock.now(), asyncio.get_running_loop().create_future())
+        waiter = Waiter(self._clock.now(), asyncio.get_running_loop().create_future())
         model.waiters.append(waiter)
         self._turn()
         try:
@@ -468,32 +420,7 @@ class Pool:
         self._turn()
 
     def facts(self, model: Model) -> dict[str, Any]:
-        """One row of ``GET /running``."""
-        now = self._clock.now()
-        return {
-            "model": model.name,
-            "names": list(model.entry.names),
-            "status": status(model),
-            "pid": model.engine.pid if model.engine is not None else None,
-            "in_flight": model.in_flight,
-            "waiting": len(model.waiters),
-            "served": model.served,
-            "idle_seconds": round(now - model.last_used, 1) if model.loaded_at else None,
-            "loaded_seconds": round(now - model.loaded_at, 1) if model.loaded_at else None,
-            "load_seconds": round(model.load_seconds, 3) if model.load_seconds else None,
-            "pinned": model.entry.overrides.pinned,
-            "projected_bytes": dict(model.plan.need) if model.plan else None,
-            "failure": model.failure.message if model.failure else None,
-            "deaths": len(model.deaths),
-            "deviations": [item.message for item in model.deviations],
-        }
-
-
-def status(model: Model) -> str:
-    """``unloaded``, ``loading``, ``ready``, ``stopping``, or ``failed``."""
-    if model.phase is Phase.UNLOADED and model.failure is not None:
-        return "failed"
-    return model.phase.value
+        return model_facts(model, self._clock.now())
 
 
 def _engine(model: Model) -> Running:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from .ledger import Phase
-from .pool import Model, status
+from .model import Model, status
 
 if TYPE_CHECKING:
     from .catalog import ModelEntry

@@ -13,8 +13,9 @@ from local_ai_suite.errors import EngineError, SuiteError
 
 from .catalog import Catalog, configured_models
 from .find import FoundEngine, find_engine
+from .model import Model, ModelUnknown
 from .planning import plain_planner
-from .pool import Model, ModelUnknown, Pool
+from .pool import Pool
 from .running import Launch
 
 if TYPE_CHECKING:
