@@ -18,6 +18,7 @@
     │   ├── RequestRefused    the server answered with an error; details hold its status
     │   │   └── ContextOverflow   the prompt is longer than the context; both numbers known
     │   └── BadAnswer         an answer came and cannot be used: cut short, not JSON, no sense
+    ├── HistoryError          the assistant's conversations cannot be read or written  exit 1
     ├── ApprovalError         an action is not approved, expired, or was changed      exit 8
     └── NotBuiltYet           a later phase                                           exit 9
 
@@ -142,6 +143,10 @@ class ContextOverflow(RequestRefused):
 
 class BadAnswer(NetworkError):
     code = "bad_answer"
+
+
+class HistoryError(SuiteError):
+    code = "history"
 
 
 class ApprovalError(SuiteError):

@@ -84,6 +84,8 @@ class Settings:
     llama_server: str | None = _of(PROGRAM, None)
     gateway_relay: Literal["on", "off"] = _of(one_of("on", "off"), "on")
     max_request_mib: int = _of(Reader(whole(1, 4096), "1 to 4096"), 64)
+    # The assistant
+    ai_history: Literal["on", "off"] = _of(one_of("on", "off"), "on")
     # Downloads
     hf_endpoint: str = _of(URL, "https://huggingface.co")
     hf_token: str | None = _of(KEY, None, secret=True)

@@ -64,12 +64,25 @@ def serve(model: Path, context: int = CONTEXT) -> Iterator[str]:
                 engine.kill()
 
 
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
 @dataclass
 class RawServer:
-    """Answers every connection with fixed bytes; ``hold`` keeps the connection open after them."""
+    """Answers every connection with fixed bytes; ``hold`` keeps the connection open after them.
+
+    With ``later`` the first connection gets ``reply`` and the following ones ``later``.
+    """
 
     reply: bytes
     hold: bool = False
+    later: bytes | None = None
     requests: list[bytes] = field(default_factory=list)
     hung_up: threading.Event = field(default_factory=threading.Event)
 
@@ -87,7 +100,8 @@ class RawServer:
         with peer, contextlib.suppress(OSError):
             peer.settimeout(20)
             self.requests.append(_whole_request(peer))
-            peer.sendall(self.reply)
+            first = self.later is None or len(self.requests) == 1
+            peer.sendall(self.reply if first else self.later or b"")
             while self.hold and peer.recv(4096):
                 pass
             self.hung_up.set()

@@ -37,6 +37,7 @@ VERBS: dict[str, tuple[str, str]] = {
     # The gateway
     #
     # The assistant
+    "ai": ("ai", "ask the local models; files, git, conversations"),
     #
     # Plans and approvals
     #

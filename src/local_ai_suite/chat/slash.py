@@ -1,0 +1,153 @@
+"""The commands of ``ai -i``: a line that starts with ``/`` is for the program, not the model."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from local_ai_suite.errors import UsageError
+
+from .sources import read_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .conversation import Conversation
+    from .sources import Source
+
+COMMANDS: dict[str, str] = {
+    "/help": "what there is",
+    "/model": "[NAME|auto]  the model for the next questions",
+    "/chat": "always the chat model",
+    "/code": "always the code model",
+    "/system": "[TEXT]  instructions to the model; none: remove them",
+    "/file": "FILE...  goes along with the next question",
+    "/clear": "a new conversation",
+    "/retry": "ask the last question again",
+    "/save": "FILE  write the conversation as Markdown",
+    "/exit": "leave (Ctrl-D does too)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What to show, what to ask next (``question``), and whether to leave."""
+
+    text: str = ""
+    question: str | None = None
+    leave: bool = False
+
+
+@dataclass(slots=True)
+class Slash:
+    """Carries out commands on ``conversation``. ``attached``: files for the next question."""
+
+    conversation: Conversation
+    attached: list[Source] = field(default_factory=list)
+
+    def is_command(self, line: str) -> bool:
+        """``/etc/hosts is what?`` is a question: a command is one word without another slash."""
+        first = line.split(maxsplit=1)[0] if line.strip() else ""
+        return first.startswith("/") and "/" not in first[1:] and len(first) > 1
+
+    def run(self, line: str) -> Said:
+        """Raises :class:`UsageError` for what is no command or does not work."""
+        word, _, rest = line.strip().partition(" ")
+        actions: dict[str, Callable[[str], Said]] = {
+            "/help": self._help,
+            "/model": self._model,
+            "/chat": lambda _: self._kind("chat"),
+            "/code": lambda _: self._kind("code"),
+            "/system": self._system,
+            "/file": self._file,
+            "/clear": self._clear,
+            "/retry": self._retry,
+            "/save": self._save,
+            "/exit": lambda _: Said(leave=True),
+            "/quit": lambda _: Said(leave=True),
+        }
+        if word not in actions:
+            raise UsageError(f"{word} is no command", hint=" ".join(COMMANDS))
+        return actions[word](rest.strip())
+
+    def take_attached(self) -> list[Source]:
+        """The files for this question; they go along once."""
+        files, self.attached = self.attached, []
+        return files
+
+    def _help(self, _: str) -> Said:
+        lines = [f"{name:8} {what}" for name, what in COMMANDS.items()]
+        lines.append("Enter sends; Alt-Enter or Ctrl-J starts a new line; Ctrl-C stops an answer.")
+        return Said("\n".join(lines))
+
+    def _model(self, name: str) -> Said:
+        talk = self.conversation
+        if not name:
+            names = [f"{m.id}{f' ({m.kind})' if m.kind else ''}" for m in talk.models]
+            now = talk.wishes.model or talk.wishes.kind or "auto"
+            return Said("\n".join([f"now: {now}", *names]))
+        if name == "auto":
+            talk.wishes = replace(talk.wishes, model=None, kind=None)
+            return Said("the question chooses the model")
+        if name not in {model.id for model in talk.models}:
+            raise UsageError(
+                f"there is no model called {name}",
+                hint="There is: " + ", ".join(model.id for model in talk.models),
+            )
+        talk.wishes = replace(talk.wishes, model=name)
+        return Said(f"now: {name}")
+
+    def _kind(self, kind: str) -> Said:
+        talk = self.conversation
+        talk.wishes = replace(talk.wishes, model=None, kind="code" if kind == "code" else "chat")
+        return Said(f"now: the {kind} model")
+
+    def _system(self, text: str) -> Said:
+        self.conversation.wishes = replace(self.conversation.wishes, system=text)
+        return Said("instructions set" if text else "instructions removed")
+
+    def _file(self, names: str) -> Said:
+        if not names:
+            waiting = ", ".join(source.name for source in self.attached) or "none"
+            return Said(f"files for the next question: {waiting}")
+        try:
+            paths = [Path(name).expanduser() for name in shlex.split(names)]
+        except ValueError as exc:
+            raise UsageError(f"a quotation mark is missing: {names}") from exc
+        read = [read_file(path) for path in paths]
+        self.attached += read
+        sizes = ", ".join(f"{one.name} ({len(one.text):,} characters)" for one in read)
+        return Said(f"goes along with the next question: {sizes}")
+
+    def _clear(self, _: str) -> Said:
+        self.conversation.clear()
+        self.attached.clear()
+        return Said("a new conversation")
+
+    def _retry(self, _: str) -> Said:
+        turns = self.conversation.turns
+        if not turns:
+            raise UsageError("there is no question to ask again")
+        question = str(turns[-2]["content"])
+        del turns[-2:]
+        return Said(question=question)
+
+    def _save(self, name: str) -> Said:
+        if not name:
+            raise UsageError("/save needs a file's name")
+        path = Path(name).expanduser()
+        try:
+            # "x": nothing that is there is overwritten.
+            with path.open("x", encoding="utf-8") as file:
+                file.write(as_markdown(self.conversation.turns))
+        except OSError as exc:
+            raise UsageError(f"{path} cannot be written: {exc.strerror or exc}") from exc
+        return Said(f"saved as {path}")
+
+
+def as_markdown(turns: list[dict[str, str]]) -> str:
+    """A conversation for a person."""
+    names = {"user": "## You", "assistant": "## Model", "system": "## Instructions"}
+    return "\n\n".join(f"{names[turn['role']]}\n\n{turn['content']}" for turn in turns) + "\n"

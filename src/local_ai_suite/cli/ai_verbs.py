@@ -1,0 +1,186 @@
+"""``lais ai log|commit|review|issues|plan``."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from local_ai_suite.chat import github, tasks
+from local_ai_suite.chat.conversation import Conversation, Wishes, status_line
+from local_ai_suite.chat.git import Repository
+from local_ai_suite.chat.history import History
+from local_ai_suite.chat.plain import one_line, visible
+from local_ai_suite.chat.slash import as_markdown
+from local_ai_suite.cli import ai
+from local_ai_suite.cli.ai_screen import Screen
+from local_ai_suite.cli.output import json_option, show
+from local_ai_suite.client import client_for
+from local_ai_suite.errors import BadAnswer, NotBuiltYet, UsageError
+from local_ai_suite.paths import find_paths
+from local_ai_suite.result import Result
+from local_ai_suite.settings import load_settings
+
+
+def command(verb: str) -> click.Command:
+    """The click command called ``verb``."""
+    commands = {"log": log, "commit": commit, "review": review, "issues": issues, "plan": plan}
+    return commands[verb]
+
+
+@click.command()
+@click.argument("number", type=int, required=False)
+@click.option("--search", default="", help="Only those in which a message holds these words.")
+@click.option("-n", "--limit", default=20, show_default=True, type=click.IntRange(1))
+@click.option("--delete", type=int, help="Forget this conversation.")
+@json_option
+def log(number: int | None, search: str, limit: int, delete: int | None, as_json: bool) -> int:
+    """Earlier conversations; with NUMBER that one as Markdown."""
+    path = ai.history_path(find_paths())
+    if not path.exists():
+        return show(Result("ai", "no conversations yet", {"conversations": []}), as_json=as_json)
+    with History(path) as history:
+        if delete is not None:
+            history.messages(delete)  # an error when there is no such one
+            history.delete(delete)
+            return show(
+                Result("ai", f"conversation {delete} is forgotten", {"deleted": delete}),
+                as_json=as_json,
+            )
+        if number is not None:
+            said = history.messages(number)
+            turns = [{"role": one.role, "content": one.content} for one in said]
+            text = as_markdown(turns).rstrip()
+            text = visible(text) if sys.stdout.isatty() else text
+            data: dict[str, Any] = {"conversation": number, "messages": turns}
+            return show(Result("ai", text, data), as_json=as_json)
+        entries = history.entries(search, limit)
+    lines = []
+    for entry in entries:
+        when = datetime.fromtimestamp(entry.updated).astimezone().strftime("%Y-%m-%d %H:%M")
+        turns_text = f"{entry.turns} question{'s' if entry.turns != 1 else ''}"
+        lines.append(f"{entry.id:4}  {when}  {one_line(entry.title)}  ({turns_text})")
+        if entry.found and entry.found != entry.title:
+            lines.append(f"      … {one_line(entry.found)[:100]}")
+    found = [
+        {"id": e.id, "updated": e.updated, "title": e.title, "questions": e.turns} for e in entries
+    ]
+    nothing = f"nothing holds {search!r}" if search else "no conversations yet"
+    return show(
+        Result("ai", "\n".join(lines) or nothing, {"conversations": found}), as_json=as_json
+    )
+
+
+def _talk(system: str, model: str | None, cut: bool, max_tokens: int | None) -> Conversation:
+    client = client_for(load_settings(find_paths()))
+    return Conversation(client, Wishes(model, "code", system, None, max_tokens, None, cut))
+
+
+@click.command()
+@click.option("-m", "--model", help="This model.")
+@click.option("--cut", is_flag=True, help="Cut the longest files' changes to fit the context.")
+@json_option
+def commit(model: str | None, cut: bool, as_json: bool) -> int:
+    """A message for what is staged. It only writes the message:
+
+    \b
+    lais ai commit | git commit -F -
+    """
+    repository = Repository(Path.cwd())
+    sources = repository.staged()
+    if not sources:
+        raise UsageError("nothing is staged", hint="`git add FILE...` stages changes.")
+    screen = Screen(quiet=as_json)
+    talk = _talk(tasks.COMMIT_SYSTEM, model, cut, 400)
+    ready = ai.prepare(talk, screen, tasks.commit_question(repository.subjects()), sources)
+    answer = talk.ask(ready)
+    message = tasks.clean_message(answer.text)
+    if not message:
+        raise BadAnswer(
+            f"the model {answer.model} wrote no message", hint="Ask again, or write it yourself."
+        )
+    screen.note(status_line(ready, answer))
+    data = {"message": message, "files": [source.name for source in sources]}
+    text = visible(message) if sys.stdout.isatty() else message
+    return show(Result("ai", text, data, ready.notes if as_json else ()), as_json=as_json)
+
+
+@click.command()
+@click.argument("revision", required=False)
+@click.option("--branch", is_flag=True, help="All since this branch left REVISION.")
+@click.option("--staged", is_flag=True, help="Only what is staged.")
+@click.option("-m", "--model", help="This model.")
+@click.option("--korean/--english", default=None, help="The review's language; default: LANG's.")
+@click.option("--cut", is_flag=True, help="Cut the longest files' changes to fit the context.")
+@click.option("--raw", is_flag=True, help="Markdown as it is, also on a terminal.")
+@json_option
+def review(
+    revision: str | None, branch: bool, staged: bool, model: str | None, korean: bool | None,
+    cut: bool, raw: bool, as_json: bool,
+) -> int:  # fmt: skip
+    """A review of what differs from REVISION (default: the last commit)."""
+    repository = Repository(Path.cwd())
+    if staged:
+        sources = repository.staged()
+    elif branch:
+        sources = repository.branch_changes(revision or "main")
+    else:
+        sources = repository.changes(revision)
+    if not sources:
+        raise UsageError("there are no changes to review", hint="`git status` shows them.")
+    screen = Screen(raw=raw, quiet=as_json)
+    if korean is None:
+        korean = _korean_locale()
+    talk = _talk(tasks.REVIEW_SYSTEM, model, cut, None)
+    ready = ai.prepare(talk, screen, tasks.review_question(korean), sources)
+    if as_json:
+        answer = talk.ask(ready)
+        data = {"review": answer.text, "files": [source.name for source in sources]}
+        return show(Result("ai", answer.text, data, ready.notes), as_json=True)
+    answer, stopped = screen.stream(talk.open(ready))
+    screen.note(status_line(ready, answer))
+    return ai.INTERRUPTED if stopped else 0
+
+
+def _korean_locale() -> bool:
+    import os  # noqa: PLC0415
+
+    named = (os.environ.get(name, "") for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    return next((value for value in named if value), "").startswith("ko")
+
+
+@click.command()
+@click.argument("number", type=int, required=False)
+@click.option("--state", type=click.Choice(["open", "closed", "all"]), default="open")
+@click.option("-n", "--limit", default=30, show_default=True, type=click.IntRange(1, 1000))
+@json_option
+def issues(number: int | None, state: str, limit: int, as_json: bool) -> int:
+    """The repository's issues through `gh`; with NUMBER that one."""
+    if number is None:
+        return list_issues(state, limit, as_json=as_json)
+    issue = github.Issues(Path.cwd()).show(number)
+    return show(Result("ai", github.as_text(issue), {"issue": issue}), as_json=as_json)
+
+
+def list_issues(state: str = "open", limit: int = 30, *, as_json: bool) -> int:
+    found = github.Issues(Path.cwd()).list(state, limit)
+    if found and not as_json:
+        click.echo("`lais ai issues N` shows one, `lais plan N` analyses and plans it.", err=True)
+    return show(Result("ai", github.as_table(found), {"issues": found}), as_json=as_json)
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def plan(ctx: click.Context, arguments: tuple[str, ...]) -> Any:
+    """The planner: the same as `lais plan N`."""
+    from local_ai_suite.cli.main import lais  # noqa: PLC0415 (main imports this module)
+
+    planner = lais.get_command(ctx, "plan")
+    if planner is None:
+        raise NotBuiltYet("the planner is not part of this version")
+    with planner.make_context("lais plan", list(arguments), parent=ctx.parent) as context:
+        return context.command.invoke(context)

@@ -1,0 +1,58 @@
+"""The rule that chooses between the chat and the code model, on labelled questions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from local_ai_suite.chat.choose import choose
+
+HERE = Path(__file__).parent
+
+
+def labelled(name: str) -> list[tuple[str, str]]:
+    lines = (HERE / name).read_text(encoding="utf-8").splitlines()
+    pairs = [line.split("\t") for line in lines if line and not line.startswith("#")]
+    return [(label, question) for label, question in pairs]
+
+
+def wrong(questions: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(label, text) for label, text in questions if choose(text).kind != label]
+
+
+def test_the_rule_fits_the_labelled_questions() -> None:
+    questions = labelled("questions.tsv")
+    assert len(questions) > 200
+    missed = wrong(questions)
+    assert len(missed) <= 0.02 * len(questions), missed
+
+
+def test_on_questions_it_was_not_made_from_it_errs_towards_chat() -> None:
+    questions = labelled("questions_held_out.tsv")
+    missed = wrong(questions)
+    print(f"held out: {len(questions) - len(missed)} of {len(questions)} right; missed: {missed}")
+    assert [text for label, text in missed if label == "chat"] == []
+    assert len(missed) <= 0.25 * len(questions), missed
+
+
+@pytest.mark.parametrize("name", ["main.py", "src/App.TSX", "Makefile.mk", "a/b.sql"])
+def test_a_source_file_that_comes_along_makes_it_a_code_question(name: str) -> None:
+    choice = choose("what is this?", [name])
+    assert choice.kind == "code"
+    assert name in choice.reason
+
+
+def test_a_text_file_that_comes_along_decides_nothing() -> None:
+    assert choose("summarise this", ["letter.txt"]).kind == "chat"
+
+
+def test_the_reason_names_the_words_that_decided() -> None:
+    assert "refactor" in choose("please refactor it").reason
+    assert "only" in choose("what is a dress made of string?").reason
+    assert choose("hi").reason == "nothing in it looks like programming"
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n", "a" * 300_000, "(" * 50_000, "`" * 50_000, "\0"])
+def test_odd_text_gets_an_answer(text: str) -> None:
+    assert choose(text).kind in {"chat", "code"}
