@@ -18,7 +18,7 @@ from prompt_toolkit.key_binding import KeyBindings
 
 from local_ai_suite.chat.conversation import status_line
 from local_ai_suite.chat.slash import COMMANDS, Slash
-from local_ai_suite.cli import ai
+from local_ai_suite.cli import ai_turn
 from local_ai_suite.errors import SuiteError, UsageError
 from local_ai_suite.result import error_as_text
 
@@ -96,7 +96,7 @@ def _ask(
     talk: Conversation, history: History | None, screen: Screen, line: str, slash: Slash
 ) -> None:
     files = list(slash.attached)
-    ready = ai.prepare(talk, screen, line, files)
+    ready = ai_turn.prepare(talk, screen, line, files)
     answer, stopped = screen.stream(talk.open(ready))
     slash.take_attached()
     if stopped:
@@ -110,7 +110,7 @@ def _lines(kept: bool, paths: Paths) -> LineHistory:
     """What was typed, for the arrow keys: a private file, or nothing when history is off."""
     if not kept:
         return InMemoryHistory()
-    path = ai.history_path(paths).with_name("lines")
+    path = ai_turn.history_path(paths).with_name("lines")
     try:
         path.touch(mode=0o600)
         path.chmod(0o600)

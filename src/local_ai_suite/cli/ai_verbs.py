@@ -15,7 +15,7 @@ from local_ai_suite.chat.git import Repository
 from local_ai_suite.chat.history import History
 from local_ai_suite.chat.plain import one_line, visible
 from local_ai_suite.chat.slash import as_markdown
-from local_ai_suite.cli import ai
+from local_ai_suite.cli import ai_turn
 from local_ai_suite.cli.ai_screen import Screen
 from local_ai_suite.cli.output import json_option, show
 from local_ai_suite.client import client_for
@@ -39,7 +39,7 @@ def command(verb: str) -> click.Command:
 @json_option
 def log(number: int | None, search: str, limit: int, delete: int | None, as_json: bool) -> int:
     """Earlier conversations; with NUMBER that one as Markdown."""
-    path = ai.history_path(find_paths())
+    path = ai_turn.history_path(find_paths())
     if not path.exists():
         return show(Result("ai", "no conversations yet", {"conversations": []}), as_json=as_json)
     with History(path) as history:
@@ -95,7 +95,7 @@ def commit(model: str | None, cut: bool, as_json: bool) -> int:
         raise UsageError("nothing is staged", hint="`git add FILE...` stages changes.")
     screen = Screen(quiet=as_json)
     talk = _talk(tasks.COMMIT_SYSTEM, model, cut, 400)
-    ready = ai.prepare(talk, screen, tasks.commit_question(repository.subjects()), sources)
+    ready = ai_turn.prepare(talk, screen, tasks.commit_question(repository.subjects()), sources)
     answer = talk.ask(ready)
     message = tasks.clean_message(answer.text)
     if not message:
@@ -135,14 +135,14 @@ def review(
     if korean is None:
         korean = _korean_locale()
     talk = _talk(tasks.REVIEW_SYSTEM, model, cut, None)
-    ready = ai.prepare(talk, screen, tasks.review_question(korean), sources)
+    ready = ai_turn.prepare(talk, screen, tasks.review_question(korean), sources)
     if as_json:
         answer = talk.ask(ready)
         data = {"review": answer.text, "files": [source.name for source in sources]}
         return show(Result("ai", answer.text, data, ready.notes), as_json=True)
     answer, stopped = screen.stream(talk.open(ready))
     screen.note(status_line(ready, answer))
-    return ai.INTERRUPTED if stopped else 0
+    return ai_turn.INTERRUPTED if stopped else 0
 
 
 def _korean_locale() -> bool:
