@@ -6,7 +6,7 @@ LAIS := .venv/bin/lais
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up-p1 up-p2 up-p3 down restart status logs preflight test lint bench env env-dev
+.PHONY: help up-p1 up-p2 up-p3 down restart status logs preflight test test-docker lint bench env env-dev
 
 help:  ## Show this help
 	@awk 'BEGIN {FS = ":.*## "; print "Local AI Suite: your own AI on your own machine.\n"} \
@@ -37,6 +37,8 @@ preflight: env  ## Check this machine before starting
 
 test: env-dev  ## Run the tests (under 10 minutes on two cores)
 	@.venv/bin/python -m pytest -m "not slow and not docker and not clients" $(ARGS)
+test-docker: env-dev  ## The same stack as containers (brings a Docker engine on Debian)
+	@tests/docker/with-docker.sh .venv/bin/python -m pytest -m docker tests/docker $(ARGS)
 lint: env-dev  ## Check style and types
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
 bench: env-dev  ## Measure: gateway, engine, fit and pool, as ratios

@@ -16,8 +16,7 @@ from openai import OpenAI
 from pytest_bdd import given, parsers, scenarios, then, when
 
 from local_ai_suite.demo import write_scripted_gguf
-
-from .conftest import QUESTION, RECOVERY_S, Project
+from stack_project import QUESTION, RECOVERY_S, Project
 
 scenarios("features/phase1.feature")
 

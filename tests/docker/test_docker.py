@@ -1,0 +1,186 @@
+"""Phase 1 as containers, through the same `make` as natively."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from containers import compose_project, docker, inspect, left_of
+
+from local_ai_suite import compose
+from stack_project import QUESTION, Project
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800)]
+
+SERVICES = ("inference", "api-gateway")
+
+
+@pytest.fixture
+def up(packaged: Project) -> Project:
+    done = packaged.make("up-p1")
+    assert done.returncode == 0, done.stderr
+    return packaged
+
+
+def test_up_builds_starts_and_answers(up: Project) -> None:
+    assert f"http://localhost:{up.gateway}/v1" in up.last.stdout
+    assert "docker" in up.last.stdout
+    answer = up.chat_until_answered()
+    assert answer["choices"][0]["message"]["content"]
+    models = json.loads(up.request("GET", "/v1/models")[1])["data"]
+    chat = next(model for model in models if model["id"] == "local-chat")
+    assert chat["context_length"] >= 1024
+
+
+def test_status_and_logs_say_what_they_say_natively(up: Project) -> None:
+    report = up.status()
+    assert report["healthy"], report
+    assert report["runtime"] == "docker"
+    assert [service["name"] for service in report["services"]] == list(SERVICES)
+    assert {model["id"] for model in report["models"]} >= {"local-chat", "local-code"}
+
+
+def test_a_second_up_changes_nothing(up: Project) -> None:
+    before = [inspect(up, service)["Id"] for service in SERVICES]
+    done = up.make("up-p1")
+    assert "already up" in done.stdout
+    assert [inspect(up, service)["Id"] for service in SERVICES] == before
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_killed_container_comes_back(up: Project, service: str) -> None:
+    pid = inspect(up, service)["State"]["Pid"]
+    os.kill(pid, signal.SIGKILL)
+    assert up.chat_until_answered()["choices"]
+    assert inspect(up, service)["RestartCount"] >= 1
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_containers_are_locked_down(up: Project, service: str) -> None:
+    found = inspect(up, service)
+    host = found["HostConfig"]
+    assert host["ReadonlyRootfs"]
+    assert host["CapDrop"] == ["ALL"]
+    assert "no-new-privileges:true" in host["SecurityOpt"]
+    assert host["PidsLimit"]
+    assert host["Init"]
+    assert host["RestartPolicy"]["Name"] == "unless-stopped"
+    assert host["LogConfig"]["Config"]["max-size"]
+    owner = (up.folder / ".env").stat()
+    assert found["Config"]["User"] == f"{owner.st_uid}:{owner.st_gid}"
+    bindings = [b for ports in host["PortBindings"].values() for b in ports]
+    assert {binding["HostIp"] for binding in bindings} == {"127.0.0.1"}
+    models = next(mount for mount in found["Mounts"] if mount["Destination"] == "/models")
+    assert not models["RW"]
+
+
+def test_no_secret_shows_in_inspect_images_or_logs(up: Project) -> None:
+    env_file = (up.folder / ".env").read_text()
+    key = next(
+        line.partition("=")[2]
+        for line in env_file.splitlines()
+        if line.startswith("LITELLM_MASTER_KEY=")
+    )
+    assert len(key) > 20
+    shown = [docker("history", "--no-trunc", image) for image in compose.images(gpu=False)]
+    for service in SERVICES:
+        found = inspect(up, service)
+        shown += [json.dumps(found), docker("logs", found["Id"])]
+    assert not any(key in text for text in shown)
+
+
+def test_the_models_are_read_only_inside(up: Project) -> None:
+    found = inspect(up, "inference")
+    done = subprocess.run(
+        ["docker", "exec", found["Id"], "sh", "-c", "touch /models/x || touch /usr/x"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "Read-only file system" in done.stderr
+
+
+def test_a_foreign_page_is_refused_in_a_container_too(up: Project) -> None:
+    origin = {"Origin": "https://example.com"}
+    assert up.request("POST", "/v1/chat/completions", QUESTION, origin)[0] == 403
+
+
+def test_compose_by_hand_understands_the_files() -> None:
+    root = Path(__file__).parents[2]
+    for extra in ((), ("-f", "docker/compose.gpu.yml")):
+        subprocess.run(
+            ["docker", "compose", "-f", "docker/compose.p1.yml", *extra, "config", "--quiet"],
+            cwd=root, check=True, timeout=60,
+        )  # fmt: skip
+
+
+def test_a_gpu_that_docker_cannot_give_means_the_cpu_and_one_clear_warning(
+    packaged: Project,
+) -> None:
+    packaged.make("down")
+    packaged.environment["CUDA_VISIBLE_DEVICES"] = "0"
+    try:
+        done = packaged.make("up-p1")
+    finally:
+        del packaged.environment["CUDA_VISIBLE_DEVICES"]
+    assert done.returncode == 0, done.stderr
+    warnings = [line for line in done.stderr.splitlines() if line.startswith("warning:")]
+    assert len([line for line in warnings if "running on the CPU" in line]) == 1
+    assert "NVIDIA Container Toolkit" in done.stderr
+    assert packaged.chat_until_answered()["choices"]
+
+
+def test_down_leaves_no_container_and_no_network(up: Project) -> None:
+    assert left_of(up)["containers"]
+    done = up.make("down")
+    assert done.returncode == 0, done.stderr
+    assert left_of(up) == {"containers": "", "networks": ""}
+    assert "Nothing was running" in up.make("down").stdout
+
+
+def test_down_stops_containers_after_the_runtime_was_changed(up: Project) -> None:
+    up.environment["RUNTIME"] = "native"
+    try:
+        up.make("down")
+    finally:
+        up.environment["RUNTIME"] = "docker"
+    assert left_of(up) == {"containers": "", "networks": ""}
+
+
+def test_a_model_folder_that_is_not_there_is_named(packaged: Project) -> None:
+    packaged.make("down")
+    models = packaged.environment["MODELS_DIR"]
+    packaged.environment["MODELS_DIR"] = "/nowhere/models"
+    try:
+        done = packaged.make("up-p1")
+    finally:
+        packaged.environment["MODELS_DIR"] = models
+    assert done.returncode != 0
+    assert "/nowhere/models" in done.stderr or "MODELS_DIR" in done.stderr
+    assert left_of(packaged)["containers"] == ""
+
+
+def test_an_engine_that_does_not_run_is_named(packaged: Project) -> None:
+    packaged.environment["DOCKER_HOST"] = "unix:///nowhere/docker.sock"
+    try:
+        done = packaged.make("up-p1")
+    finally:
+        del packaged.environment["DOCKER_HOST"]
+    assert done.returncode != 0
+    assert "Docker engine does not run" in done.stderr
+    assert "RUNTIME=native" in done.stderr
+
+
+def test_print_the_images_sizes(up: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = []
+    for image in (*compose.images(gpu=False), os.environ.get("PYTHON_IMAGE", "")):
+        if image:
+            size = int(docker("image", "inspect", "--format", "{{.Size}}", image))
+            rows.append(f"{image:<45} {size / 1e6:7.0f} MB")
+    with capsys.disabled():
+        print("\n" + "\n".join(rows))
+    assert rows
+    assert compose_project(up)

@@ -1,0 +1,136 @@
+"""A project of its own in a temporary folder, run by the real Makefile and the real `lais`."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from local_ai_suite.state import marked_processes
+
+CHECKOUT = Path(__file__).parents[1]
+COMMAND_TIMEOUT_S = 100.0
+RECOVERY_S = 60.0
+NOT_HANDED_ON = ("LAIS_", "MAKE", "MFLAGS")
+
+
+@dataclass
+class Project:
+    """A clone's folder; ``make`` runs in it as a person would run it."""
+
+    folder: Path
+    ports: dict[str, int]
+    environment: dict[str, str] = field(default_factory=dict)
+    timeout_s: float = COMMAND_TIMEOUT_S
+    last: subprocess.CompletedProcess[str] | None = None
+    answer: tuple[int, Any] | None = None
+    note: dict[str, Any] = field(default_factory=dict)
+
+    def make(self, target: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        words = ["make", "-s", "-C", str(CHECKOUT), target]
+        if arguments:
+            words.append("ARGS=" + " ".join(arguments))
+        environment = {
+            **{
+                k: v for k, v in os.environ.items() if not k.startswith(("LAIS_", "MAKE", "MFLAGS"))
+            },
+            "LAIS_PROJECT": str(self.folder),
+            "LAIS_STATE": str(self.folder / ".state"),
+            "RUNTIME": "native",
+            **{key: str(port) for key, port in self.ports.items()},
+            **self.environment,
+        }
+        self.last = subprocess.run(
+            words,
+            capture_output=True,
+            text=True,
+            timeout=self.timeout_s,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        return self.last
+
+    @property
+    def gateway(self) -> int:
+        return self.ports["API_GATEWAY_PORT"]
+
+    def request(
+        self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.gateway, timeout=60)
+        try:
+            data = json.dumps(body).encode() if body is not None else None
+            connection.request(
+                method, path, data, {"Content-Type": "application/json", **(headers or {})}
+            )
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def chat(self, **more: object) -> tuple[int, bytes]:
+        return self.request("POST", "/v1/chat/completions", {**QUESTION, **more})
+
+    def chat_until_answered(self) -> dict[str, Any]:
+        """A chat answer, waiting out a restart within its bound."""
+        deadline = time.monotonic() + RECOVERY_S
+        last: object = None
+        while time.monotonic() < deadline:
+            try:
+                status, body = self.chat()
+            except OSError as exc:
+                last = exc
+            else:
+                if status == 200:
+                    return dict(json.loads(body))
+                last = (status, body[:300])
+            time.sleep(0.1)
+        raise AssertionError(f"no answer within {RECOVERY_S} s; last: {last}")
+
+    def processes(self) -> list[psutil.Process]:
+        return marked_processes(self.folder)
+
+    def status(self) -> dict[str, Any]:
+        return dict(json.loads(self.make("status", "--json").stdout)["data"])
+
+
+QUESTION = {
+    "model": "local-chat",
+    "messages": [{"role": "user", "content": "Hello!"}],
+    "temperature": 0,
+    "max_tokens": 24,
+}
+
+
+def two_free_ports() -> dict[str, int]:
+    with socket.socket() as one, socket.socket() as two:
+        one.bind(("127.0.0.1", 0))
+        two.bind(("127.0.0.1", 0))
+        return {"API_GATEWAY_PORT": one.getsockname()[1], "INFERENCE_PORT": two.getsockname()[1]}
+
+
+def new_project(folder: Path) -> Project:
+    (folder / "models").mkdir(parents=True)
+    for name in (".env.example", "services", "docker"):
+        source = CHECKOUT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name)
+        else:
+            shutil.copy(source, folder / name)
+    return Project(folder, two_free_ports())
+
+
+def close(project: Project) -> None:
+    project.make("down")
+    for process in project.processes():
+        process.kill()
