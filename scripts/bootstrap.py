@@ -12,6 +12,7 @@ project folder: `.cache/bootstrap` (uv, installed with a pinned hash), `.cache/u
 Exit codes: 0 ready, 2 this Python cannot be used, 3 an installation failed.
 """
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -143,6 +144,24 @@ def main():
     if is_current(dev):
         return
     check_venv()
+    with alone():
+        if not is_current(dev):  # it may have been made while we waited
+            make_environment(dev)
+
+
+@contextlib.contextmanager
+def alone():
+    """One bootstrap at a time in this folder; the kernel frees the lock of a dead one."""
+    import fcntl  # absent on Windows, where WSL2 is the way
+
+    folder = os.path.join(PROJECT, ".cache")
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, "bootstrap.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def make_environment(dev):
     started = time.time()
     uv = install_uv()
     env = dict(os.environ)
@@ -155,7 +174,7 @@ def main():
     env.pop("VIRTUAL_ENV", None)
     words = [uv, "sync", "--project", PROJECT, "--frozen", "--all-extras", "--compile-bytecode"]
     if not dev:
-        words += ["--no-dev"]
+        words += ["--no-dev", "--inexact"]  # development tools that are in stay in
     if not sys.stderr.isatty():
         words += ["--quiet"]  # progress bars and 86 package names are for a person
     run(words, "Preparing (3/3): engine and gateway, about 200 MB the first time ...", env)

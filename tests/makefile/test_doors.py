@@ -1,0 +1,98 @@
+"""The Makefile, the workflow and the bootstrap: the doors before the doors."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+TARGETS = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        words,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+def test_make_alone_prints_every_documented_target() -> None:
+    text = run("make").stdout
+    documented = re.findall(r"^([a-z0-9-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {"up-p1", "down", "status", "logs", "preflight", "test"} <= set(documented)
+    for target in documented:
+        assert f"make {target} " in text
+
+
+def test_each_make_line_of_the_workflow_and_of_ci_is_a_target() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    lines = [
+        step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step
+    ]
+    lines += re.findall(r"^tier \S+ (make \S+)", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    called = {line.split()[1] for line in lines if line.startswith("make ")}
+    assert called
+    assert called <= TARGETS
+
+
+def test_each_make_target_that_the_readmes_name_exists() -> None:
+    for name in ("README.md", "README.ko.md"):
+        named = set(re.findall(r"`make ([a-z0-9-]+)", (ROOT / name).read_text()))
+        assert named
+        assert named <= TARGETS, name
+
+
+def test_an_old_python_is_told_what_to_install(tmp_path: Path) -> None:
+    script = (
+        "import sys, runpy, shutil\n"
+        "sys.version_info = (3, 9, 2)\n"
+        "shutil.which = lambda name: None\n"
+        f"sys.argv = [{str(ROOT / 'scripts' / 'bootstrap.py')!r}]\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    done = run(sys.executable, "-c", script)
+    assert done.returncode == 2
+    assert "Python 3.11 to 3.14 is needed" in done.stderr
+    assert re.search("apt-get|dnf|brew|package manager", done.stderr)
+
+
+def test_a_python_without_venv_is_told_the_package() -> None:
+    script = (
+        "import sys, runpy\n"
+        "sys.modules['ensurepip'] = None\n"
+        f"sys.argv = [{str(ROOT / 'scripts' / 'bootstrap.py')!r}]\n"
+        "import os.path\n"
+        "found = runpy.run_path(sys.argv[0])\n"
+        "found['check_venv']()\n"
+    )
+    done = run(sys.executable, "-c", script)
+    assert done.returncode == 2
+    assert "lacks the module ensurepip" in done.stderr
+    assert f"python{sys.version_info[0]}.{sys.version_info[1]}" in done.stderr
+
+
+def test_the_bootstrap_can_be_read_by_an_old_python() -> None:
+    import ast
+
+    source = (ROOT / "scripts" / "bootstrap.py").read_text()
+    ast.parse(source, feature_version=(3, 7))
+    assert "f'" not in source
+    assert 'f"' not in source
+
+
+@pytest.mark.parametrize("phase", ["up-p2", "up-p3"])
+def test_a_phase_to_come_says_so_and_fails(phase: str) -> None:
+    done = run("make", "-s", phase)
+    assert done.returncode != 0
+    assert "not built yet" in done.stderr
