@@ -27,7 +27,7 @@ class MendingTransport(httpx.BaseTransport):
         route, body = request.url.path, request.read()
         if request.method != "POST":
             return self._upstream.handle_request(request)
-        name = orjson.loads(body).get("model", "local-chat")
+        name = orjson.loads(body).get("model", "local-chat").removesuffix(":latest")
         target = mends.Target(public=name, engine=self._names.get(name, name))
         plan = mends.plan(route, body, target)
         if isinstance(plan, mends.Reply):

@@ -13,6 +13,8 @@ from .errors import fail_event, mend_error
 from .fim_suffix import fim_suffix
 from .forced_tool import forced_tool
 from .named_tool_use import named_tool_use
+from .ollama import ROUTES as OLLAMA_ROUTES
+from .ollama import ollama
 from .plan import Mend, Reply, Target
 from .rename import rename
 from .responses import responses
@@ -35,6 +37,8 @@ def plan(route: str, body: bytes, target: Target) -> Mend | Reply | None:
     ``body`` is the whole request, already known to be a JSON object whose model is
     ``target.public``.
     """
+    if route in OLLAMA_ROUTES:
+        return ollama(route, body, target)
     whole = _WHOLE.get(route)
     mended = whole(body, target) if whole else None
     if mended is not None or target.public == target.engine:
