@@ -40,6 +40,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "ai": ("ai", "ask the local models; files, git, conversations"),
     #
     # Plans and approvals
+    "approvals": ("approvals", "See what waits for a decision, decide, check the audit log"),
     #
     # Editors and agents
     #

@@ -1,0 +1,158 @@
+"""Where the queue, its key and the audit's head lie, and how private files are made.
+
+The suite's state folder usually lies inside the project, and the project is often the workspace
+that a model's tools may write. The queue and the key must lie outside it (docs/approvals.md), so
+that state inside the project is left for a folder of the same person under ``~/.local/state``.
+The audit's head lies in a second folder (``~/.config``): who replaces the first one as a whole,
+from a backup for instance, is found out.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from local_ai_suite.errors import ApprovalError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from local_ai_suite.paths import Paths
+
+HEAD_VARIABLE = "LAIS_APPROVALS_HEAD"  # another folder for the audit's head; tests use it
+PRIVATE_FOLDER = 0o700
+PRIVATE_FILE = 0o600
+_OTHERS = 0o077
+_KEY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """``folder``: queue, audit, key, policy. ``head_folder``: the audit's head, elsewhere."""
+
+    folder: Path
+    head_folder: Path
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "queue.db"
+
+    @property
+    def audit(self) -> Path:
+        return self.folder / "audit.jsonl"
+
+    @property
+    def key(self) -> Path:
+        return self.folder / "key"
+
+    @property
+    def policy(self) -> Path:
+        return self.folder / "policy.toml"
+
+    @property
+    def running(self) -> Path:
+        """One lock file per execution under way; the kernel frees it when its process dies."""
+        return self.folder / "running"
+
+    @property
+    def head(self) -> Path:
+        return self.head_folder / "audit.head"
+
+    def make(self) -> None:
+        for folder in (self.folder, self.head_folder, self.running):
+            folder.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
+            check_private(folder)
+
+
+def find_places(paths: Paths, environ: Mapping[str, str] | None = None) -> Places:
+    """The folders for this project's approvals; made by :meth:`Places.make`."""
+    env = os.environ if environ is None else environ
+    name = f"{paths.project.name}-{paths.project_id}"
+    home = Path(env.get("HOME") or Path.home())
+    if paths.state.is_relative_to(paths.project):
+        base = Path(env.get("XDG_STATE_HOME") or home / ".local" / "state")
+        folder = base / "local-ai-suite" / name / "approvals"
+    else:
+        folder = paths.state / "approvals"
+    if named := env.get(HEAD_VARIABLE):
+        head = Path(named)
+    else:
+        head = Path(env.get("XDG_CONFIG_HOME") or home / ".config") / "local-ai-suite" / name
+    return Places(folder=folder, head_folder=head)
+
+
+def check_private(path: Path) -> None:
+    """Raise :class:`ApprovalError` when ``path`` belongs to, or is writable by, somebody else."""
+    status = path.stat()
+    if os.name != "posix":
+        return
+    if status.st_uid != os.geteuid() or status.st_mode & _OTHERS:
+        raise ApprovalError(
+            f"{path} is open to other users "
+            f"(owner {status.st_uid}, mode {status.st_mode & 0o777:o})",
+            hint=f"Make it yours alone: chmod go-rwx {path}",
+        )
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace ``path`` in one step, mode 600, on the disk before this returns."""
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE)
+    try:
+        os.write(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    new.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Put a folder's entries on the disk."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def load_key(places: Places) -> bytes:
+    """The approver's key; made once, and never again while there is a queue that needs it."""
+    used = places.audit.exists() or places.database.exists()
+    if not places.key.exists():
+        if used:
+            raise ApprovalError(
+                f"the key {places.key} is gone, so nothing in the queue can be trusted",
+                hint=f"Bring it back, or move {places.folder} away and begin anew.",
+            )
+        _make_key(places)
+    check_private(places.key)
+    key = places.key.read_bytes()
+    if len(key) != _KEY_BYTES:
+        raise ApprovalError(
+            f"the key {places.key} has {len(key)} bytes instead of {_KEY_BYTES}",
+            hint=f"Bring it back, or move {places.folder} away and begin anew.",
+        )
+    return key
+
+
+def _make_key(places: Places) -> None:
+    """Written beside and linked into place: of two first starts, one key wins whole."""
+    new = places.key.with_name(f".key.{os.getpid()}")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE)
+    try:
+        os.write(descriptor, os.urandom(_KEY_BYTES))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    try:
+        os.link(new, places.key)
+    except FileExistsError:
+        pass
+    finally:
+        new.unlink()
+    sync_folder(places.folder)

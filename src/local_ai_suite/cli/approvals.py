@@ -1,0 +1,322 @@
+"""``lais approvals``: see what waits for a decision, decide, and check the audit log."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from local_ai_suite.approvals import Gate, Request, State, open_gate
+from local_ai_suite.approvals.binding import user
+from local_ai_suite.approvals.clock import SystemClock, seconds_left
+from local_ai_suite.approvals.display import escape
+from local_ai_suite.approvals.places import find_places
+from local_ai_suite.approvals.policy import Level, load_policy
+from local_ai_suite.approvals.registry import ACTIONS
+from local_ai_suite.approvals.show import DEFAULT_COLUMNS, display
+from local_ai_suite.approvals.terminal import Terminal
+from local_ai_suite.cli.output import json_option, show
+from local_ai_suite.errors import ApprovalError
+from local_ai_suite.paths import find_paths
+from local_ai_suite.result import Result
+
+if TYPE_CHECKING:
+    from local_ai_suite.approvals.display import Display
+
+_RECENT = 20
+_LOOK_AGAIN = 1.0  # seconds; `watch` is for people
+_RAN_BADLY = 1
+
+
+@click.group(name="approvals")
+def command() -> None:
+    """What waits for a decision, and the decision.
+
+    Exit codes: 0 done; 1 the action ran and failed, or the log isn't whole; 2 wrong words;
+    3 the policy file is wrong; 8 not approved, expired, changed, no terminal; 130 Ctrl-C.
+    """
+
+
+@command.command(name="list")
+@click.option("--all", "everything", is_flag=True, help="Also what is long decided.")
+@json_option
+def list_command(*, everything: bool, as_json: bool) -> int:
+    """What waits, and the newest of what is decided."""
+    with open_gate(find_paths()) as gate:
+        gate.sweep()
+        requests = gate.find()
+        waiting = [request for request in requests if request.state in _OPEN]
+        closed = [request for request in requests if request.state not in _OPEN]
+        chosen = [*waiting, *(closed if everything else closed[-_RECENT:])]
+        lines = [_line(gate, request) for request in chosen] or ["nothing waits for a decision"]
+        data = {"requests": [_summary(gate, request) for request in chosen]}
+        warnings = tuple(
+            f"request {escape(identity)} was changed from outside; it is never run"
+            for identity in gate.tampered()
+        )
+    return show(Result("approvals list", "\n".join(lines), data, warnings), as_json=as_json)
+
+
+_OPEN = (State.PENDING, State.APPROVED, State.EXECUTING)
+
+
+@command.command(name="show")
+@click.argument("request_id", metavar="ID")
+@json_option
+def show_command(request_id: str, *, as_json: bool) -> int:
+    """Everything about one request: arguments, change, risk and its reasons, escaped."""
+    with open_gate(find_paths()) as gate:
+        gate.sweep()
+        request = gate.get(request_id)
+        shown = _display(gate, request)
+        data = {**_summary(gate, request), "record": request.record, "progress": request.progress}
+    text = shown.text + "".join(f"\n{line}" for line in _history(request))
+    return show(Result("approvals show", text, data), as_json=as_json)
+
+
+@command.command(name="approve")
+@click.argument("request_id", metavar="ID")
+@click.option("--no-run", is_flag=True, help="Only approve; whoever asked runs it, soon.")
+@json_option
+def approve_command(request_id: str, *, no_run: bool, as_json: bool) -> int:
+    """See everything, say yes at the terminal, and run it."""
+    terminal = Terminal()
+    with open_gate(find_paths()) as gate:
+        gate.sweep()
+        result = decide(gate, gate.get(request_id), terminal, run=not no_run)
+    return show(result, as_json=as_json)
+
+
+@command.command(name="reject")
+@click.argument("request_id", metavar="ID")
+@click.option("--reason", required=True, help="Why; it is kept.")
+@json_option
+def reject_command(request_id: str, reason: str, *, as_json: bool) -> int:
+    """Say no."""
+    with open_gate(find_paths()) as gate:
+        gate.sweep()
+        request = gate.reject(request_id, reason)
+        result = Result("approvals reject", f"{request.id} is rejected", _summary(gate, request))
+    return show(result, as_json=as_json)
+
+
+@command.command(name="watch")
+def watch_command() -> int:
+    """Wait for requests and decide each with one key (a CRITICAL one with its code)."""
+    terminal = Terminal()
+    skipped: set[str] = set()
+    click.echo("Waiting for requests. Ctrl-C ends it.", err=True)
+    while True:
+        with open_gate(find_paths()) as gate:
+            gate.sweep()
+            for request in gate.find(State.PENDING):
+                if request.id not in skipped:
+                    skipped.add(request.id)
+                    _decide_with_one_key(gate, request, terminal)
+        time.sleep(_LOOK_AGAIN)
+
+
+@command.group(name="audit", invoke_without_command=True)
+@click.option("-n", "count", default=_RECENT, show_default=True, help="How many events.")
+@json_option
+@click.pass_context
+def audit_command(context: click.Context, count: int, *, as_json: bool) -> int | None:
+    """What was asked, decided and done, newest last."""
+    if context.invoked_subcommand:
+        return None
+    with open_gate(find_paths()) as gate:
+        verdict = gate.verify()
+    entries = list(verdict.entries[-count:]) if count > 0 else []
+    lines = [
+        f"{entry['seq']:>6}  {entry['at']}  {entry['event']:<10} {entry['id'] or '-':<10}  "
+        f"{escape(str(entry.get('title', '')))}"
+        for entry in entries
+    ]
+    text = "\n".join(lines) or "no events yet"
+    result = Result("approvals audit", text, {"events": entries}, verdict.problems)
+    return show(result, as_json=as_json)
+
+
+@audit_command.command(name="verify")
+@json_option
+def verify_command(*, as_json: bool) -> int:
+    """Check every event's hash and seal, their chain, and the end against the head."""
+    with open_gate(find_paths()) as gate:
+        verdict = gate.verify()
+    lines = [f"{len(verdict.entries)} events; {'whole' if verdict.ok else 'NOT WHOLE'}"]
+    lines += [f"  problem: {problem}" for problem in verdict.problems]
+    lines += [f"  note: {note}" for note in verdict.notes]
+    data = {
+        "whole": verdict.ok,
+        "events": len(verdict.entries),
+        "problems": list(verdict.problems),
+        "notes": list(verdict.notes),
+    }
+    code = 0 if verdict.ok else _RAN_BADLY
+    result = Result("approvals audit verify", "\n".join(lines), data, exit_code=code)
+    return show(result, as_json=as_json)
+
+
+@command.command(name="policy")
+@json_option
+def policy_command(*, as_json: bool) -> int:
+    """The actions, their levels, and the rules of the policy file."""
+    path = find_places(find_paths()).policy
+    policy = load_policy(path)
+    lines = [f"Policy file: {path}{'' if path.exists() else ' (none: the defaults)'}", ""]
+    lines += [
+        f"  {action.name:<16} {action.level.name:<9} waits {_span(action.pending_life)}, "
+        f"approved for {_span(action.life_after_approval(action.level))}"
+        for action in ACTIONS.values()
+    ]
+    medium = "asks once per session" if policy.medium_asks else "runs"
+    limits = f"{policy.most_pending} waiting, {policy.most_per_minute} a minute each"
+    lines += ["", f"MEDIUM {medium}; at most {limits}"]
+    for rule in policy.rules:
+        what = "deny" if rule.deny else f"at least {rule.level.name if rule.level else ''}"
+        where = "".join(f" {name}={pattern}" for name, pattern in rule.where)
+        lines.append(f"  rule: {rule.action}{where}: {what} {rule.reason}".rstrip())
+    data = {
+        "file": str(path),
+        "exists": path.exists(),
+        "actions": {action.name: action.level.name for action in ACTIONS.values()},
+        "medium_asks": policy.medium_asks,
+        "rules": [
+            {
+                "action": rule.action,
+                "where": dict(rule.where),
+                "decision": "deny" if rule.deny else rule.level.name.lower() if rule.level else "",
+                "reason": rule.reason,
+            }
+            for rule in policy.rules
+        ],
+    }
+    return show(Result("approvals policy", "\n".join(lines), data), as_json=as_json)
+
+
+def decide(gate: Gate, request: Request, terminal: Terminal, *, run: bool = True) -> Result:
+    """Show ``request`` at ``terminal``, ask, and run it on a yes.
+
+    Raises :class:`ApprovalError` on a no: it stays pending.
+    """
+    judgement = gate.judgement(request)
+    shown = _display(gate, request, terminal.size.columns)
+    presence = terminal.confirm(request, shown, judgement.level, user())
+    if presence is None:
+        raise ApprovalError(
+            f"{request.id} was not approved; it still waits",
+            hint=f'Say no for good with: lais approvals reject {request.id} --reason "..."',
+        )
+    return _approved(gate, request, presence, run=run)
+
+
+def _approved(gate: Gate, request: Request, presence: Any, *, run: bool) -> Result:
+    request = gate.approve(request.id, request.digest, presence)
+    if run:
+        request = gate.execute(request.id)
+    outcome = request.progress.get("outcome", {})
+    said = "".join(f"\n  {key}: {escape(str(value))}" for key, value in outcome.items())
+    if request.state is State.UNKNOWN:
+        said += "\n  It may have happened or not: look there before you ask for it again."
+    good = request.state in {State.APPROVED, State.DONE}
+    return Result(
+        "approvals approve",
+        f"{request.id} is {request.state}{said}",
+        _summary(gate, request),
+        exit_code=0 if good else _RAN_BADLY,
+    )
+
+
+def _decide_with_one_key(gate: Gate, request: Request, terminal: Terminal) -> None:
+    judgement = gate.judgement(request)
+    if judgement.level is Level.CRITICAL:
+        try:
+            result = decide(gate, request, terminal)
+        except ApprovalError as exc:
+            click.echo(f"{exc.message}\n", err=True)
+        else:
+            click.echo(result.text)
+        return
+    shown = _display(gate, request, terminal.size.columns)
+    key, presence = terminal.one_key(request, shown, judgement.level, user())
+    try:
+        if key == "a" and presence is not None:
+            click.echo(_approved(gate, request, presence, run=True).text)
+        elif key == "r":
+            gate.reject(request.id, "rejected while watching")
+            click.echo(f"{request.id} is rejected")
+        else:
+            click.echo(f"{request.id} still waits")
+    except ApprovalError as exc:
+        click.echo(exc.message, err=True)
+
+
+def _display(gate: Gate, request: Request, columns: int | None = None) -> Display:
+    if columns is None:
+        columns = shutil.get_terminal_size((DEFAULT_COLUMNS, 24)).columns
+    if not sys.stdout.isatty():
+        columns = max(columns, DEFAULT_COLUMNS)
+    shown = display(request, gate.action(request), gate.judgement(request), columns)
+    before = gate.same_unknown(request)
+    if not before:
+        return shown
+    names = ", ".join(other.id for other in before)
+    warning = f"Warning   the same was begun before and its end is unknown: {names}"
+    return type(shown)((warning, *shown.rows), shown.complete)
+
+
+def _summary(gate: Gate, request: Request) -> dict[str, Any]:
+    waits = gate.ends(request)
+    left = seconds_left(*waits, SystemClock().now()) if waits else None
+    return {
+        "id": request.id,
+        "state": str(request.state),
+        "action": request.action,
+        "title": gate.action(request).title(request.arguments),
+        "level": request.level.name,
+        "principal": request.principal,
+        "digest": request.digest,
+        "created": _time(request.created.wall),
+        "seconds_left": None if left is None else round(left),
+        "decided_by": request.progress.get("decided_by"),
+        "reason": request.progress.get("reason"),
+        "outcome": request.progress.get("outcome"),
+    }
+
+
+def _line(gate: Gate, request: Request) -> str:
+    summary = _summary(gate, request)
+    left = summary["seconds_left"]
+    ends = f"  ({_span(left)} left)" if left is not None else ""
+    return (
+        f"{request.id}  {request.state:<9} {request.level.name:<8} {escape(summary['title'])}{ends}"
+    )
+
+
+def _history(request: Request) -> list[str]:
+    lines = [f"Asked at  {_time(request.created.wall)}"]
+    if request.approved:
+        lines.append(f"Approved  {_time(request.approved.wall)}")
+    lines += [
+        f"{name.replace('_', ' ').capitalize():<9} {escape(str(request.progress[name]))}"
+        for name in ("decided_by", "reason")
+        if request.progress.get(name)
+    ]
+    for name, value in request.progress.get("outcome", {}).items():
+        lines.append(f"Outcome   {escape(name)}: {escape(str(value))}")
+    return lines
+
+
+def _time(wall: float) -> str:
+    return datetime.fromtimestamp(wall, UTC).isoformat(timespec="seconds")
+
+
+def _span(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
