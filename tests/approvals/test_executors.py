@@ -215,7 +215,7 @@ def test_a_file_is_written_in_one_step_and_keeps_its_mode(room: Room) -> None:
     script = room.work / "run.sh"
     script.write_text("old\n")
     script.chmod(0o755)
-    import hashlib  # noqa: PLC0415
+    import hashlib
 
     old = hashlib.sha256(b"old\n").hexdigest()
     arguments = {"path": "run.sh", "content": "new\n", "old_sha256": old}
@@ -243,7 +243,7 @@ def test_a_path_that_leaves_the_folder_or_enters_git_is_refused(room: Room, path
 
 
 def test_what_a_file_write_changes_is_shown_as_a_diff(room: Room) -> None:
-    from local_ai_suite.approvals.show import display  # noqa: PLC0415
+    from local_ai_suite.approvals.show import display
 
     (room.work / "notes").write_text("one\ntwo\n")
     request = room.gate.request(

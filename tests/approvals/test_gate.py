@@ -355,7 +355,7 @@ def test_a_policy_with_a_mistake_is_not_taken_for_an_empty_one(table: dict[str, 
 
 
 def test_a_policy_file_that_is_not_toml_or_open_to_others_is_an_error(tmp_path: Path) -> None:
-    from local_ai_suite.approvals.policy import load_policy  # noqa: PLC0415
+    from local_ai_suite.approvals.policy import load_policy
 
     file = tmp_path / "policy.toml"
     file.write_text("medium = ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -121,10 +122,8 @@ class Histories(RuleBasedStateMachine):
         before = self.room.trace()
         self.room.gate.close()
         self.room.open(on_step=step)
-        try:
+        with suppress(ApprovalError, _DiesError):
             self.room.gate.execute(identity)
-        except (ApprovalError, _DiesError):
-            pass
         self.room.gate.close()
         self.room.open()
         after = self.room.trace()

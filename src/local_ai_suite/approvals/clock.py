@@ -1,9 +1,9 @@
 """Two clocks that must agree, and when something has expired by them.
 
 The wall clock can be set back; the boot clock cannot, but starts anew at each boot. A life is over
-when either clock says so. After a reboot the boot clock says nothing about the time before it, so
-the wall clock decides alone, and then it may not stand before the newest time that was ever
-recorded: a clock that was set back across a reboot ends every life.
+when either clock says so. After a reboot the boot clock says nothing about the time before it: a
+life of minutes or hours ends there, and for one of days the wall clock decides alone, and may not
+stand before the newest time that was ever recorded: set back across a reboot, it ends every life.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Any, Protocol
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # NTP corrects a few seconds backwards in the ordinary course of things.
 TOLERATED_STEP_BACK = 5.0
+# A shorter life doesn't outlast a reboot: the wall clock alone is not trusted to the minute.
+SURVIVES_REBOOT = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def expired(born: Moment, life: float, now: Moment, newest_wall: float) -> bool:
         return True
     if now.boot_id == born.boot_id:
         return now.boot >= born.boot + life or now.boot < born.boot
-    return now.wall < max(born.wall, newest_wall) - TOLERATED_STEP_BACK
+    return life < SURVIVES_REBOOT or now.wall < max(born.wall, newest_wall) - TOLERATED_STEP_BACK
 
 
 def seconds_left(born: Moment, life: float, now: Moment) -> float:

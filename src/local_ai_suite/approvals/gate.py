@@ -316,7 +316,6 @@ class Gate:
                 and other.approved
                 and not str(other.progress["decided_by"]).startswith("policy:")
                 and not expired(other.approved, SESSION_LIFE, now, self._audit.newest_wall())
-                and other.approved.boot_id == now.boot_id
             ):
                 return f"policy: MEDIUM, approved once in this session ({other.id})"
         return None

@@ -94,24 +94,24 @@ class Terminal:
         """
         whole = self._page(shown)
         can = whole and shown.complete and level is not Level.CRITICAL
-        self._forget_typed()
-        self._out.write(f"{'a approve, ' if can else ''}r reject, any other key later: ")
-        self._out.flush()
-        key = self._read_key().lower()
+        key = self._key(f"{'a approve, ' if can else ''}r reject, any other key later: ").lower()
         self._out.write(f"{key if key.isalpha() else ''}\n")
         self._out.flush()
         if key == "a" and can:
             return key, Presence(request.id, level, f"{user}@{self.name}")
         return (key if key == "r" else ""), None
 
-    def _read_key(self) -> str:
+    def _key(self, question: str) -> str:
+        """One key, typed after the question stood there."""
         import termios  # noqa: PLC0415 (see _forget_typed)
         import tty  # noqa: PLC0415
 
         descriptor = self._in.fileno()
         before = termios.tcgetattr(descriptor)
         try:
-            tty.setcbreak(descriptor)  # Ctrl-C stays a signal
+            tty.setcbreak(descriptor)  # Ctrl-C stays a signal; what was typed before is dropped
+            self._out.write(question)
+            self._out.flush()
             return os.read(descriptor, 1).decode("ascii", "replace")
         finally:
             termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
