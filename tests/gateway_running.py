@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from local_ai_suite.gateway.config import load_config
+from local_ai_suite.gateway.litellm_process import LiteLlm
 from local_ai_suite.gateway.server import Gateway
 from local_ai_suite.wire.guard import Guard
 from local_ai_suite.wire.serve import Server, listen
@@ -35,7 +37,12 @@ class Running:
 
 @contextlib.contextmanager
 def running(
-    engine_url: str, *, guard: Guard | None = None, config: Path = CONFIG, **options: Any
+    engine_url: str,
+    *,
+    guard: Guard | None = None,
+    config: Path = CONFIG,
+    litellm_log: Path | None = None,
+    **options: Any,
 ) -> Iterator[Running]:
     """Serve ``config`` over the engine at ``engine_url`` (without /v1)."""
     loop = asyncio.new_event_loop()
@@ -45,14 +52,19 @@ def running(
     async def begin() -> tuple[Gateway, Server]:
         environ = {"INFERENCE_API_BASE": f"{engine_url}/v1", "INFERENCE_API_KEY": "internal"}
         options.setdefault("max_body", 4 * 1024 * 1024)
-        gateway = Gateway(load_config(config, environ), guard or Guard(), **options)
+        loaded = load_config(config, {**os.environ, **environ})
+        if litellm_log is not None:
+            options["litellm"] = LiteLlm(
+                loaded, {**os.environ, **environ}, silence_timeout_s=60, log_file=litellm_log
+            )
+        gateway = Gateway(loaded, guard or Guard(), **options)
         server = Server(gateway, listen("127.0.0.1", 0))
         await server.start()
         return gateway, server
 
     async def end(gateway: Gateway, server: Server) -> None:
         await server.stop(0)
-        gateway.close()
+        await gateway.close()
 
     gateway, server = asyncio.run_coroutine_threadsafe(begin(), loop).result(10)
     try:

@@ -35,6 +35,7 @@ VERBS: dict[str, tuple[str, str]] = {
     # Models and the engine
     #
     # The gateway
+    "gateway": ("gateway", "The gateway: where each model name goes."),
     #
     # The assistant
     "ai": ("ai", "ask the local models; files, git, conversations"),

@@ -50,6 +50,7 @@ _DROPPED = HOP_BY_HOP | {
     b"vary",
     b"cache-control",
     b"x-accel-buffering",
+    b"x-litellm-model-api-base",  # an internal address
 }
 _UNBUFFERED = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 # Where llama.cpp (and LiteLLM) say how many tokens there were; the last ones in an answer count.

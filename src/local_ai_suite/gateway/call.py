@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 class Call:
     """Times are ``time.perf_counter`` seconds; token counts are ``None`` where nobody said.
 
-    ``headers`` go onto the answer whatever it is (request id, CORS).
+    ``target`` is path and query as they came; ``headers`` go onto every answer
+    (request id, CORS).
     """
 
     send: Send
     api: Api
     method: str
     path: str
+    target: str
     request_id: str
     headers: list[tuple[bytes, bytes]]
     key: str | None = None

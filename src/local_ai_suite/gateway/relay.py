@@ -19,11 +19,12 @@ from local_ai_suite.wire.envelope import error_body
 from local_ai_suite.wire.upstream import HOP_BY_HOP, Upstream
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from local_ai_suite.gateway.call import Call
     from local_ai_suite.gateway.config import Route
     from local_ai_suite.gateway.lanes import Lanes
+    from local_ai_suite.gateway.litellm_process import LiteLlm
     from local_ai_suite.wire.asgi import Headers
 
 # Of the client's headers these stay here: what belongs to the connection, what the guard has
@@ -113,41 +114,68 @@ class Relay:
         else:
             target, body, streams = plan.path, plan.body, plan.streams
             stream_type = plan.stream_type
-        heart = None
-        if streams:
-            heart = Heart(call, stream_type.encode(), self._hold_s, self._heartbeat_s)
-            heart.arm()
+        heart = self._heart(call, stream_type) if streams else None
+        upstream, prefix = self.upstream(route.api_base or "")
+        sent = forwarded(call, route.api_key, headers)
+
+        async def exchange() -> None:
+            ticket = await self._lanes.enter(route.engine, lane)
+            try:
+                call.admitted = time.perf_counter()
+                await self._exchange(
+                    call, upstream, prefix + target, sent, body, heart, plan, mend_errors=True
+                )
+            finally:
+                ticket.leave()
+
+        await self._with_heart(call, heart, exchange)
+
+    async def serve_litellm(
+        self, call: Call, litellm: LiteLlm, target: str, headers: Headers, body: bytes
+    ) -> None:
+        """Answer ``call`` through LiteLLM, started if need be. Raises as :meth:`serve` does."""
+        heart = self._heart(call, mends.EVENT_STREAM) if asks_for_stream(body) else None
+        sent = forwarded(call, litellm.key, headers)
+
+        async def exchange() -> None:
+            upstream = await litellm.upstream()
+            call.admitted = time.perf_counter()
+            await self._exchange(call, upstream, target, sent, body, heart, None, mend_errors=False)
+
+        await self._with_heart(call, heart, exchange)
+
+    def _heart(self, call: Call, stream_type: str) -> Heart:
+        return Heart(call, stream_type.encode(), self._hold_s, self._heartbeat_s)
+
+    async def _with_heart(
+        self, call: Call, heart: Heart | None, exchange: Callable[[], Awaitable[None]]
+    ) -> None:
+        if heart is None:
+            await exchange()
+            return
+        heart.arm()
         try:
-            await self._exchange(call, route, lane, heart, plan, target, headers, body)
+            await exchange()
         except SuiteError as exc:
-            if heart is None or not heart.begun:
+            if not heart.begun:
                 raise
             heart.disarm()
             await fail_late(call, exc)
         finally:
-            if heart is not None:
-                heart.disarm()
+            heart.disarm()
 
     async def _exchange(
-        self, call: Call, route: Route, lane: str, heart: Heart | None, plan: Mend | None,
-        target: str, headers: Headers, body: bytes,
+        self, call: Call, upstream: Upstream, target: str, headers: Headers, body: bytes,
+        heart: Heart | None, plan: Mend | None, *, mend_errors: bool,
     ) -> None:  # fmt: skip
-        upstream, prefix = self.upstream(route.api_base or "")
-        ticket = await self._lanes.enter(route.engine, lane)
+        exchange = await upstream.start(call.method, target, headers, body)
         try:
-            call.admitted = time.perf_counter()
-            exchange = await upstream.start(
-                call.method, prefix + target, forwarded(call, route.api_key, headers), body
-            )
-            try:
-                call.connected = time.perf_counter()
-                await exchange.head()
-                call.first_byte = time.perf_counter()
-                await pass_on(call, exchange, heart, plan, mend_errors=True)
-            finally:
-                exchange.close()
+            call.connected = time.perf_counter()
+            await exchange.head()
+            call.first_byte = time.perf_counter()
+            await pass_on(call, exchange, heart, plan, mend_errors=mend_errors)
         finally:
-            ticket.leave()
+            exchange.close()
 
 
 def forwarded(call: Call, api_key: str | None, headers: Headers) -> list[tuple[bytes, bytes]]:

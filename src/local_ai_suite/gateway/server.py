@@ -7,6 +7,8 @@ to LiteLLM. Importing this module imports neither LiteLLM nor httpx nor pydantic
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import secrets
 import sys
@@ -16,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from local_ai_suite import __version__
-from local_ai_suite.errors import SuiteError
+from local_ai_suite.errors import GatewayError, SuiteError
 from local_ai_suite.gateway.answers import plain_answer
 from local_ai_suite.gateway.call import Call
 from local_ai_suite.gateway.config import GatewayConfig, load_config
 from local_ai_suite.gateway.endpoints import ENDPOINTS, Endpoint, canonical
 from local_ai_suite.gateway.known_models import KnownModels, public_models
 from local_ai_suite.gateway.lanes import Lanes
+from local_ai_suite.gateway.litellm_process import LiteLlm
 from local_ai_suite.gateway.relay import Relay, read_request, unknown_model
 from local_ai_suite.log import log_to_stderr
 from local_ai_suite.paths import find_paths
@@ -33,12 +36,13 @@ from local_ai_suite.wire.guard import Guard, Refusal, cors_headers, host_set, si
 from local_ai_suite.wire.serve import Server, listen, run
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Mapping
 
     from local_ai_suite.paths import Paths
     from local_ai_suite.settings import Settings
     from local_ai_suite.wire.asgi import Receive, Scope, Send
+
+logger = logging.getLogger(__name__)
 
 _LONGEST_ID = 128
 
@@ -52,12 +56,15 @@ class Gateway:
         guard: Guard,
         *,
         max_body: int,
+        litellm: LiteLlm | None = None,
         hold_s: float = 10.0,
         heartbeat_s: float = 10.0,
     ) -> None:
         self.config = config
         self.guard = guard
         self._max_body = max_body
+        self.litellm = litellm
+        self._relay_off = all(route.kind == "litellm" for route in config.every_route())
         self._created = int(time.time())
         local = next((r for r in config.every_route() if r.kind == "local"), None)
         self.models = KnownModels(
@@ -72,8 +79,18 @@ class Gateway:
             heartbeat_s=heartbeat_s,
         )
 
-    def close(self) -> None:
+    async def begin(self) -> None:
+        """When everything is LiteLLM's, the gateway is ready when LiteLLM is: start it now."""
+        if self._relay_off and self.litellm is not None:
+            try:
+                await self.litellm.upstream()
+            except SuiteError as exc:
+                logger.warning("%s %s", exc.message, exc.hint)
+
+    async def close(self) -> None:
         self.relay.close()
+        if self.litellm is not None:
+            await self.litellm.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
@@ -84,6 +101,7 @@ class Gateway:
             api=api,
             method=scope["method"],
             path=path,
+            target=_target(scope),
             request_id=request_id,
             headers=[(b"x-request-id", request_id.encode("ascii"))],
         )
@@ -108,7 +126,7 @@ class Gateway:
             path = canonical(call.path)
             endpoint = ENDPOINTS.get(path)
             if endpoint is None:
-                await self._other(call, scope, path)
+                await self._other(call, scope, receive, path)
                 return
         if call.method == "OPTIONS":
             await self._preflight(call, scope)
@@ -136,8 +154,19 @@ class Gateway:
             await plain_answer(call.send, status, text, call)
             return
         call.model, call.kind = name, route.kind
+        if route.kind == "litellm":
+            await self._to_litellm(call, headers, body)
+            return
         call.context_limit = self.models.context(route.engine)
         await self.relay.serve(call, route, name, headers, body, endpoint.lane)
+
+    async def _to_litellm(
+        self, call: Call, headers: list[tuple[bytes, bytes]], body: bytes
+    ) -> None:
+        if self.litellm is None:
+            raise GatewayError("This gateway was started without LiteLLM.")
+        call.kind = "litellm"
+        await self.relay.serve_litellm(call, self.litellm, call.target, headers, body)
 
     def _default_model(self, *, code: bool) -> str | None:
         local = [name for name, route in self.config.routes.items() if route.kind == "local"]
@@ -145,27 +174,39 @@ class Gateway:
             return "local-code"
         return local[0] if local else None
 
-    async def _other(self, call: Call, scope: Scope, path: str) -> None:
+    async def _other(self, call: Call, scope: Scope, receive: Receive, path: str) -> None:
         if call.method == "OPTIONS":
             await self._preflight(call, scope)
             return
-        if call.method not in {"GET", "HEAD"}:
-            await self._refuse(call, 404, f"There is no {call.path} here.", "not_found")
-            return
-        answer = await self._get(path)
+        answer = await self._get(path) if call.method in {"GET", "HEAD"} else None
         if answer is None:
-            known = path.removeprefix("/v1") in {"", "/models"}
-            message = f"There is no {call.path} here." if not known else "GET it."
-            await self._refuse(call, 404, message, "not_found")
+            if self._is_litellms(path):
+                body = await read_body(scope, receive, limit=self._max_body)
+                await self._to_litellm(call, scope["headers"], body)
+                return
+            await self._refuse(call, 404, f"There is no {call.path} here.", "not_found")
             return
         status, value = answer
         call.headers.append((b"cache-control", b"no-store"))
         await plain_answer(call.send, status, orjson.dumps(value), call)
 
+    def _is_litellms(self, path: str) -> bool:
+        """Whether an endpoint that is not relayed (images, files, audio) goes to LiteLLM.
+
+        Its pages for keys and budgets are reached only when it keeps them (a database is set).
+        """
+        if self.litellm is None or not any(
+            route.kind == "litellm" for route in self.config.every_route()
+        ):
+            return False
+        return path.startswith("/v1/") or self.config.litellm_keeps_keys
+
     async def _get(self, path: str) -> tuple[int, dict[str, Any]] | None:
         if path == "/health/liveliness":
             return 200, {"status": "alive", "version": __version__}
         if path in {"/health/readiness", "/health"}:
+            if self._relay_off and not (self.litellm and self.litellm.started):
+                return 503, {"status": "starting", "version": __version__, "litellm": "starting"}
             entries = await self.models.refresh()
             engine = "unreachable" if entries is None else "reachable"
             return 200, {"status": "ready", "version": __version__, "engine": engine}
@@ -210,6 +251,11 @@ class Gateway:
         await plain_answer(call.send, status, body, call)
 
 
+def _target(scope: Scope) -> str:
+    path, query = scope["raw_path"].decode("ascii"), scope["query_string"].decode("ascii")
+    return f"{path}?{query}" if query else path
+
+
 def _request_id(given: bytes | None) -> str:
     """The client's own id when it is one (printable, short), else a new one."""
     if given and len(given) <= _LONGEST_ID and given.isascii() and b" " not in given:
@@ -242,7 +288,17 @@ def build(settings: Settings, paths: Paths, environ: Mapping[str, str]) -> Gatew
         require_key=settings.require_key,
         key_check=single_key(settings.litellm_master_key),
     )
-    return Gateway(config, guard, max_body=settings.max_request_mib * 1024 * 1024)
+    return Gateway(
+        config,
+        guard,
+        max_body=settings.max_request_mib * 1024 * 1024,
+        litellm=LiteLlm(
+            config,
+            environment(settings, environ),
+            silence_timeout_s=config.request_timeout_s,
+            log_file=paths.logs / "litellm.log",
+        ),
+    )
 
 
 async def main(stopping: asyncio.Event) -> int:
@@ -252,10 +308,12 @@ async def main(stopping: asyncio.Event) -> int:
     address = settings.listen_address or settings.bind_address
     server = Server(gateway, listen(address, settings.api_gateway_port))
     sys.stderr.write(f"gateway: listening on {', '.join(server.listeners.urls)}\n")
+    beginning = asyncio.create_task(gateway.begin())
     try:
         await server.serve_until(stopping)
     finally:
-        gateway.close()
+        await gateway.close()
+        await asyncio.gather(beginning, return_exceptions=True)
     return 0
 
 

@@ -1,0 +1,160 @@
+"""What is LiteLLM's, through the real LiteLLM in its child process, started once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import httpx
+import orjson
+import psutil
+import pytest
+
+from gateway_running import CONFIG, Running, running
+from local_ai_suite.gateway.config import load_config
+from local_ai_suite.gateway.litellm_process import COMMAND, LiteLlm, LiteLlmFailed
+from scripted_engine import Engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CHAT = {"model": "cloud", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 8}
+
+
+@pytest.fixture(scope="module")
+def mixed(real_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The committed config, and a model "cloud" that stands for one behind a provider."""
+    cloud = (
+        "model_list:\n  - model_name: cloud\n    litellm_params:\n"
+        f"      model: openai/local-chat\n      api_base: {real_engine.url}/v1/\n"
+        "      api_key: theirs\n      temperature: 0\n"
+    )
+    path = tmp_path_factory.mktemp("mixed") / "config.yaml"
+    text = CONFIG.read_text(encoding="utf-8").replace("model_list:\n", cloud, 1)
+    path.write_text(text, encoding="utf-8")
+    log = tmp_path_factory.mktemp("log") / "litellm.log"
+    with running(real_engine.url, config=path, litellm_log=log, hold_s=0.5) as found:
+        yield found
+
+
+@pytest.mark.timeout(300)
+def test_a_cloud_model_starts_litellm_while_local_ones_answer(mixed: Running) -> None:
+    with httpx.Client(base_url=mixed.url, timeout=200) as client:
+        assert mixed.gateway.litellm is not None
+        assert not mixed.gateway.litellm.started
+        # A stream that waits for LiteLLM gets its headers and heartbeats; local answers go on.
+        body = {**CHAT, "stream": True}
+        with client.stream("POST", "/v1/chat/completions", json=body) as answer:
+            assert answer.status_code == 200
+            lines = answer.iter_lines()
+            assert next(lines).startswith(": ")
+            slowest = 0.0
+            for _ in range(20):
+                begun = time.perf_counter()
+                local = httpx.post(
+                    f"{mixed.url}/v1/chat/completions", json={**CHAT, "model": "local-chat"}
+                )
+                slowest = max(slowest, time.perf_counter() - begun)
+                assert local.status_code == 200
+            assert not mixed.gateway.litellm.started, "LiteLLM was up before this could be seen"
+            events = [line for line in lines if line.startswith("data: ")]
+        assert events[-1] == "data: [DONE]"
+        text = "".join(
+            choice["delta"].get("content") or ""
+            for event in events[:-1]
+            for choice in orjson.loads(event[6:])["choices"]
+        )
+        assert text == "Hello from the scripted model."
+        answer = client.post("/v1/chat/completions", json=CHAT)
+        assert answer.status_code == 200
+        assert "x-litellm-version" in answer.headers
+        assert "x-litellm-model-api-base" not in answer.headers
+        assert answer.json()["model"] == "cloud"
+
+
+@pytest.mark.timeout(300)
+def test_its_pages_and_its_key_stay_out_of_reach(mixed: Running) -> None:
+    with httpx.Client(base_url=mixed.url, timeout=200) as client:
+        for path in ("/ui", "/key/generate", "/routes", "/openapi.json", "/sso/key/generate"):
+            assert client.get(path).status_code == 404, path
+            assert client.post(path, json={}).status_code == 404, path
+        child = mixed.do(_child_port(mixed))
+        answer = httpx.post(f"http://127.0.0.1:{child}/v1/chat/completions", json=CHAT, timeout=60)
+        assert answer.status_code >= 400, "the child answered somebody without its key"
+
+
+async def _child_port(mixed: Running) -> int:
+    assert mixed.gateway.litellm is not None
+    return (await mixed.gateway.litellm.upstream()).port
+
+
+STAND_IN = """
+import http.server, sys
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+    def log_message(self, *_):
+        pass
+
+server = http.server.HTTPServer(("127.0.0.1", 0), Answer)
+print("port", server.server_port, flush=True)
+server.serve_forever()
+"""
+
+
+def stand_in(program: str) -> LiteLlm:
+    """LiteLLM's life without its seconds: a program in its place."""
+    environ = {**os.environ, "INFERENCE_API_BASE": "http://127.0.0.1:1/v1"}
+    config = load_config(CONFIG, {**environ, "INFERENCE_API_KEY": "k"}, relay=False)
+    command = [sys.executable, "-c", program]
+    return LiteLlm(config, environ, silence_timeout_s=5, command=command)
+
+
+def test_a_litellm_that_died_is_started_again_and_none_is_left() -> None:
+    async def main() -> None:
+        litellm = stand_in(STAND_IN)
+        try:
+            first, again = await asyncio.gather(litellm.upstream(), litellm.upstream())
+            assert first is again
+            child = litellm.child
+            assert child is not None
+            assert child.pid is not None
+            os.kill(child.pid, signal.SIGKILL)
+            await child.exited()
+            assert not litellm.started
+            second = await litellm.upstream()
+            assert litellm.child is not child
+            assert second.port != first.port
+            pid = litellm.child.pid
+        finally:
+            await litellm.stop()
+        assert not psutil.pid_exists(pid)
+
+    asyncio.run(main())
+
+
+def test_a_litellm_that_does_not_start_says_why_and_is_not_tried_at_once_again() -> None:
+    async def main() -> None:
+        litellm = stand_in("raise SystemExit('no such thing')")
+        with pytest.raises(LiteLlmFailed, match="no such thing"):
+            await litellm.upstream()
+        child = litellm.child
+        with pytest.raises(LiteLlmFailed, match="no such thing"):
+            await litellm.upstream()
+        assert litellm.child is child
+        await litellm.stop()
+
+    asyncio.run(main())
+
+
+def test_the_childs_key_is_fresh_and_reaches_it_by_its_environment_only() -> None:
+    one, two = stand_in(STAND_IN), stand_in(STAND_IN)
+    assert one.key != two.key
+    assert one.key.startswith("sk-")
+    assert one.key not in " ".join(COMMAND)
