@@ -233,8 +233,8 @@ def answers(project: Project) -> None:
 def status_says_why(project: Project) -> None:
     models = project.status()["models"]
     chat = next(model for model in models if model["id"] == "local-chat")
-    assert chat["meta"]["restarts"] >= 1, chat
-    assert "SIGKILL" in chat["meta"]["reason"], chat
+    assert chat["meta"]["deaths"] >= 1, chat
+    assert "SIGKILL" in chat["meta"]["last_death"], chat
 
 
 @then("the preflight warns about the GPU and does not fail")

@@ -62,6 +62,7 @@ class Model:
     failure: SuiteError | None = None
     retry_at: float = 0.0
     deaths: deque[float] = field(default_factory=deque)
+    last_death: str | None = None
     restart_at: float | None = None
     deviations: tuple[Deviation, ...] = ()
 
@@ -87,6 +88,7 @@ def facts(model: Model, now: float) -> dict[str, Any]:
         "projected_bytes": dict(model.plan.need) if model.plan else None,
         "failure": model.failure.message if model.failure else None,
         "deaths": len(model.deaths),
+        "last_death": model.last_death,
         "deviations": [item.message for item in model.deviations],
     }
 

@@ -383,6 +383,7 @@ class Pool:
         while model.deaths and now - model.deaths[0] > RESTART_WINDOW:
             model.deaths.popleft()
         model.deaths.append(now)
+        model.last_death = reason
         count = len(model.deaths)
         error = EngineError(f"The engine of {model.name} died: {reason}", model=model.name)
         if count <= RESTARTS:

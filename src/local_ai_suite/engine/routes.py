@@ -91,6 +91,8 @@ def model_meta(model: Model) -> dict[str, Any]:
         "runs_on": runs_on(model),
         "misfit": [item.message for item in model.deviations if item.failure],
         "failure": model.failure.message if model.failure else None,
+        "deaths": len(model.deaths),
+        "last_death": model.last_death,
     }
 
 

@@ -286,7 +286,7 @@ async def serve(stopping: asyncio.Event) -> int:
     paths = find_paths()
     settings = load_settings(paths)
     service = await EngineService.create(settings, paths)
-    listeners = listen(settings.bind_address, settings.inference_port)
+    listeners = listen(settings.listen_address or settings.bind_address, settings.inference_port)
     server = Server(EngineApp(service, settings), listeners)
     logger.info("serving on %s", ", ".join(listeners.urls))
     try:

@@ -17,13 +17,26 @@ PROBE_TIMEOUT_S = 5.0
 _LARGEST_ANSWER = 4 * 1024 * 1024
 
 
-def get(
-    port: int, path: str, *, key: str | None = None, timeout_s: float = PROBE_TIMEOUT_S
+def ask(
+    port: int,
+    path: str,
+    *,
+    key: str | None = None,
+    body: dict[str, Any] | None = None,
+    timeout_s: float = PROBE_TIMEOUT_S,
 ) -> tuple[int, bytes] | None:
-    """Status and body of ``GET path`` on 127.0.0.1, or ``None`` when nobody answers in time."""
+    """Status and body of ``GET path`` (``POST`` with a body) on 127.0.0.1.
+
+    ``None`` when nobody answers in time.
+    """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
-        connection.request("GET", path, headers={"Authorization": f"Bearer {key}"} if key else {})
+        if body is None:
+            connection.request("GET", path, headers=headers)
+        else:
+            headers["Content-Type"] = "application/json"
+            connection.request("POST", path, orjson.dumps(body), headers)
         answer = connection.getresponse()
         return answer.status, answer.read(_LARGEST_ANSWER)
     except (OSError, http.client.HTTPException):
@@ -34,7 +47,7 @@ def get(
 
 def get_json(port: int, path: str, *, key: str | None = None) -> Any | None:
     """The decoded body of a 200, else ``None``."""
-    answer = get(port, path, key=key)
+    answer = ask(port, path, key=key)
     if answer is None or answer[0] != http.client.OK:
         return None
     try:
@@ -44,5 +57,5 @@ def get_json(port: int, path: str, *, key: str | None = None) -> Any | None:
 
 
 if __name__ == "__main__":
-    answered = get(int(sys.argv[1]), sys.argv[2], timeout_s=2.0)
+    answered = ask(int(sys.argv[1]), sys.argv[2], timeout_s=2.0)
     sys.exit(0 if answered and answered[0] == http.client.OK else 1)

@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import time
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from local_ai_suite.errors import LoadFailed, StackError
-from local_ai_suite.stack import docker, native, status
+from local_ai_suite.stack import docker, native, probe, status
 from local_ai_suite.stack.ports import check_free
 from local_ai_suite.stack.services import check_phase
 from local_ai_suite.stack.supervisor import tail
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from local_ai_suite.state import RunState
 
 POLL_S = 0.1
+DEFAULT_MODEL = "local-chat"
 LOG_LINES = 12
 # Longer than any service's own bound (services.py): this one only ends what they forgot.
 SERVICES_TIMEOUT_S = 180.0
@@ -82,7 +86,7 @@ def up(phase: str, settings: Settings, paths: Paths, report: Callable[[str], Non
     try:
         ready = _wait_for_services(paths, report)
         key = settings.litellm_master_key
-        _wait_for_models(ready, settings, report, key)
+        _load_default(ready, settings, report, key)
         stack = status.report(ready, address=address(settings), key=key)
     except BaseException:
         if not already:
@@ -163,40 +167,40 @@ def _log_tail(paths: Paths, run: RunState, service: str) -> list[str]:
     return tail(paths.logs / f"{service}.log", LOG_LINES)
 
 
-def _wait_for_models(
+def _load_default(
     run: RunState, settings: Settings, report: Callable[[str], None], key: str | None
 ) -> None:
-    """Until no model is loading; a model that the engine was told to load must be there."""
+    """Load ``local-chat``, so that the first question is not the one that waits.
+
+    Raises :class:`LoadFailed` with the engine's reason. A stack of embedding models only has none.
+    """
     port = next(service.port for service in run.services if service.name == "inference")
-    deadline = time.monotonic() + settings.load_timeout + MODEL_SLACK_S
-    told = ""
-    while True:
-        models = status.engine_models(port, key)
-        for model in models:
-            if _status(model) == "failed":
-                meta = model["meta"]
-                raise LoadFailed(
-                    f"{model['id']} did not load: {meta.get('reason') or 'see the engine log'}",
-                    hint="Check the file with: make preflight",
-                    model=model["id"],
-                )
-        loading = [model for model in models if _status(model) == "loading"]
-        if not loading:
-            return
-        if time.monotonic() > deadline:
-            raise LoadFailed(
-                f"{loading[0]['id']} is still loading after {settings.load_timeout:.0f} s",
-                hint="A slow disk? Set LOAD_TIMEOUT higher in .env.",
-            )
-        line = "loading " + ", ".join(str(model["id"]) for model in loading)
-        if line != told:
-            report(line)
-            told = line
-        time.sleep(POLL_S)
+    chat = next((m for m in status.engine_models(port, key) if m.get("id") == DEFAULT_MODEL), None)
+    if chat is None or chat["meta"]["status"] == "ready":
+        return
+    report(f"loading {DEFAULT_MODEL} ({chat['meta']['file']})")
+    timeout_s = settings.load_timeout + MODEL_SLACK_S
+    body = {"model": DEFAULT_MODEL}
+    answer = probe.ask(port, "/models/load", key=key, body=body, timeout_s=timeout_s)
+    if answer is None:
+        raise LoadFailed(
+            f"{DEFAULT_MODEL} is not loaded after {timeout_s:.0f} s",
+            hint="A slow disk? Set LOAD_TIMEOUT higher in .env. make logs shows more.",
+        )
+    if answer[0] != http.client.OK:
+        error = _error_of(answer[1])
+        raise LoadFailed(
+            f"{DEFAULT_MODEL} ({chat['meta']['file']}) did not load: {error.get('message')}",
+            hint="Check the file with `make preflight`, or set another CHAT_MODEL in .env.",
+        )
 
 
-def _status(model: dict[str, Any]) -> str:
-    return str((model.get("meta") or {}).get("status"))
+def _error_of(body: bytes) -> dict[str, Any]:
+    try:
+        error = orjson.loads(body)["error"]
+        return error if isinstance(error, dict) else {"message": str(error)}
+    except (ValueError, KeyError, TypeError):
+        return {"message": body[:200].decode(errors="replace")}
 
 
 def down(paths: Paths, report: Callable[[str], None]) -> int:

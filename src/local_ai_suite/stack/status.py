@@ -118,6 +118,11 @@ def as_text(stack: StackReport) -> str:
     ]
     lines += table(rows)
     lines += [f"  {s.name}: {s.reason}" for s in stack.services if s.reason]
+    lines += [
+        f"  {model['id']}: its engine died ({death}) and was started again"
+        for model in stack.models
+        if (death := (model.get("meta") or {}).get("last_death"))
+    ]
     if stack.models:
         lines += ["", *table([("model", "state", "context", "file"), *model_rows(stack.models)])]
     return "\n".join(lines)

@@ -103,7 +103,7 @@ class Supervised:
         self._bound_log()
 
     def _ask_ready(self, now: float) -> None:
-        answer = probe.get(self.spec.port, self.spec.ready_path, timeout_s=1.0)
+        answer = probe.ask(self.spec.port, self.spec.ready_path, timeout_s=1.0)
         if answer is not None and answer[0] == 200:
             self._was_ready = True
             self.state = replace(self.state, phase="ready", since=time.time())
