@@ -33,6 +33,7 @@ VERBS: dict[str, tuple[str, str]] = {
     # Before and after: what is there, what fits
     #
     # Models and the engine
+    "models": ("models", "the GGUF files: list, recommended, pull, rm"),
     #
     # The gateway
     "gateway": ("gateway", "The gateway: where each model name goes."),

@@ -1,0 +1,142 @@
+"""``lais models``: what is there, what to get, get it, remove it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from local_ai_suite.cli.models_progress import Quiet, watcher
+from local_ai_suite.cli.output import json_option, show
+from local_ai_suite.errors import SettingsError
+from local_ai_suite.models import listing, recommended
+from local_ai_suite.models.reference import parse
+from local_ai_suite.models.remove import find_removal
+from local_ai_suite.paths import Paths, find_paths
+from local_ai_suite.result import Result
+from local_ai_suite.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def models_command(ctx: click.Context) -> int | None:
+    """The GGUF files: what is there, what to get, getting and removing them."""
+    if ctx.invoked_subcommand is None:
+        code: int = ctx.invoke(list_command, as_json=False)
+        return code
+    return None
+
+
+@models_command.command("list")
+@json_option
+def list_command(as_json: bool) -> int:
+    """The models found, which of them is chat, code and embedding, and why."""
+    paths = find_paths()
+    settings = load_settings(paths)
+    found = listing.list_models(settings, paths)
+    result = Result(
+        "models list", listing.as_text(found), listing.as_data(found), warnings=found.problems
+    )
+    return show(result, as_json=as_json)
+
+
+@models_command.command("recommended")
+@json_option
+def recommended_command(as_json: bool) -> int:
+    """A short list of models that suit a PC with a GPU of 6 GB, or none."""
+    entries = recommended.recommended()
+    lines = []
+    for entry in entries:
+        usual = f"  (`lais models pull {entry.default_for}`)" if entry.default_for else ""
+        lines += [
+            f"{entry.name:<18} {entry.kind:<6} {entry.gigabytes:>5.2f} GB  {entry.title}{usual}",
+            f"{'':<18} 6 GB GPU: {entry.fits_6gb}. Licence: {entry.licence}",
+        ]
+    lines += ["", "Get one: lais models pull NAME, or any other: lais models pull user/repo:file"]
+    data = {"models": [listing.recommended_as_data(entry) for entry in entries]}
+    return show(Result("models recommended", "\n".join(lines), data), as_json=as_json)
+
+
+@models_command.command("pull")
+@click.argument("name")
+@json_option
+def pull_command(name: str, as_json: bool) -> int:
+    """Download NAME: a recommended model, chat, code, embed, or user/repo:file.
+
+    It is resumed when it was interrupted, and checked against the hub's SHA-256.
+    """
+    # What a download needs (httpx, rich) is not loaded for a list.
+    from local_ai_suite.models.hub import Hub  # noqa: PLC0415
+    from local_ai_suite.models.pull import pull  # noqa: PLC0415
+
+    paths = find_paths()
+    settings = load_settings(paths)
+    reference = parse(name)
+    folder = download_folder(settings, paths)
+    with (
+        Hub(settings.hf_endpoint, settings.hf_token) as hub,
+        Quiet() if as_json else watcher() as progress,
+    ):
+        try:
+            pulled = pull(hub, reference, folder, progress)
+        except KeyboardInterrupt:
+            progress.close()
+            click.echo(
+                f"What has come is kept. `lais models pull {name}` goes on from there.", err=True
+            )
+            raise
+    files = ", ".join(path.name for path in pulled.paths)
+    size = f"{pulled.size_bytes / 1e9:.2f} GB"
+    how = "downloaded and checked" if pulled.fresh else "is there already, and is the hub's"
+    text = "\n".join(
+        [f"{files}: {how} ({size})", *listing.roles_of(pulled.paths[0], settings, paths)]
+    )
+    data = {
+        "model": pulled.reference.words,
+        "files": [str(path) for path in pulled.paths],
+        "size_bytes": pulled.size_bytes,
+        "sha256": pulled.sha256,
+        "fresh": pulled.fresh,
+    }
+    return show(Result("models pull", text, data), as_json=as_json)
+
+
+@models_command.command("rm")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@json_option
+def rm_command(name: str, yes: bool, as_json: bool) -> int:
+    """Delete the model NAME (a file in MODELS_DIR), all its parts and unfinished downloads."""
+    paths = find_paths()
+    settings = load_settings(paths)
+    removal = find_removal(name, settings.models_path(paths))
+    names = [path.name for path in removal.paths]
+    if not yes:
+        question = f"Delete {', '.join(names)} ({removal.size_bytes / 1e9:.2f} GB)?"
+        if not click.confirm(question, err=True):
+            return show(Result("models rm", "Kept.", {"deleted": []}, exit_code=1), as_json=as_json)
+    still_named = listing.settings_that_name(removal.paths, settings, paths)
+    freed = removal.carry_out()
+    text = f"Deleted {', '.join(names)}: {freed / 1e9:.2f} GB are free again."
+    warnings = tuple(f"{key} still names it: change it in .env" for key in still_named)
+    data = {"deleted": [str(path) for path in removal.paths], "freed_bytes": freed}
+    return show(Result("models rm", text, data, warnings=warnings), as_json=as_json)
+
+
+def download_folder(settings: Settings, paths: Paths) -> Path:
+    """``MODELS_DIR``; made when it is the project's own, an error when a person's is not there."""
+    folder = settings.models_path(paths)
+    if folder.is_dir():
+        return folder
+    if "MODELS_DIR" in settings.sources and paths.project not in folder.parents:
+        raise SettingsError(
+            f"MODELS_DIR is {settings.models_dir!r} ({settings.sources['MODELS_DIR']}), and that "
+            "folder is not there",
+            hint="If its disk is unplugged, plug it in; else make the folder or change MODELS_DIR.",
+            key="MODELS_DIR",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
