@@ -74,12 +74,9 @@ def test_an_empty_value_is_the_default_except_for_the_devices(paths: Paths) -> N
     assert load(paths, "") == Settings(cuda_visible_devices=None)
 
 
-@pytest.mark.parametrize("key", KEYS)
-def test_every_setting_has_values_that_it_refuses(key: str) -> None:
-    assert key in WRONG, f"say in WRONG what {key} refuses"
-
-
-@pytest.mark.parametrize(("key", "value"), [(key, value) for key in WRONG for value in WRONG[key]])
+@pytest.mark.parametrize(
+    ("key", "value"), [(key, value) for key in KEYS for value in WRONG.get(key, ["two\nlines"])]
+)
 def test_a_wrong_value_names_key_value_allowed_and_where(
     paths: Paths, key: str, value: str
 ) -> None:
