@@ -61,6 +61,11 @@ class Paths:
         return self.state / "run.json"
 
     @property
+    def keys_file(self) -> Path:
+        """The gateway's named keys, hashed."""
+        return self.state / "keys.json"
+
+    @property
     def lock_file(self) -> Path:
         return self.state / "lock"
 

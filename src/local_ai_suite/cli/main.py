@@ -36,7 +36,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "models": ("models", "the GGUF files: list, recommended, pull, rm"),
     #
     # The gateway
-    "gateway": ("gateway", "The gateway: where each model name goes."),
+    "gateway": ("gateway", "where each model name goes"),
+    "keys": ("keys", "named keys for the gateway: create, list, revoke"),
     #
     # The assistant
     "ai": ("ai", "ask the local models; files, git, conversations"),

@@ -13,7 +13,7 @@ class Endpoint:
     """``route`` is the engine's path; ``lane`` is the queue that a request waits in.
 
     ``model_optional`` endpoints come from llama.cpp, whose clients (llama.vim, llama.vscode) name
-    no model: these get ``default_mode``'s first one.
+    no model: these get the first local one, or ``local-code`` where they prefer code.
     """
 
     route: str
@@ -35,12 +35,20 @@ _LISTED = (
     Endpoint("/tokenize", "none", model_optional=True),
     Endpoint("/detokenize", "none", model_optional=True),
     Endpoint("/apply-template", "none", model_optional=True),
+    # Ollama's: served on the engine's own routes by a mend.
+    Endpoint("/api/chat", "chat"),
+    Endpoint("/api/generate", "completion"),
+    Endpoint("/api/embed", "embedding"),
+    Endpoint("/api/embeddings", "embedding"),
 )
 
 
 def _with_and_without_v1() -> dict[str, Endpoint]:
     found = {}
     for endpoint in _LISTED:
+        if endpoint.route.startswith("/api/"):
+            found[endpoint.route] = endpoint
+            continue
         bare = endpoint.route.removeprefix("/v1")
         found[bare] = found[f"/v1{bare}"] = endpoint
     return found

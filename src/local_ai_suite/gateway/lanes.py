@@ -65,6 +65,7 @@ class Lane:
             raise QueueFull(
                 f"{len(self._waiting)} requests are waiting for this model already.",
                 hint=f"Try again in {RETRY_AFTER_S} s.",
+                retry_after=RETRY_AFTER_S,
             )
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)

@@ -16,7 +16,7 @@ from local_ai_suite.gateway.answers import Heart, fail_late, pass_on, plain_answ
 from local_ai_suite.gateway.mends import Mend, Reply, Target
 from local_ai_suite.gateway.mends.registry import asks_for_stream
 from local_ai_suite.wire.envelope import error_body
-from local_ai_suite.wire.upstream import HOP_BY_HOP, Upstream
+from local_ai_suite.wire.upstream import HOP_BY_HOP, Upstream, UpstreamUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -49,6 +49,10 @@ _KEPT_BACK = HOP_BY_HOP | {
 }
 
 
+# A service that died is started again within a few seconds.
+_AWAY_RETRY_S = 3
+
+
 class BadRequest(SuiteError):
     """The request cannot be understood."""
 
@@ -56,9 +60,11 @@ class BadRequest(SuiteError):
     http_status = 400
 
 
-class UnknownModel(SuiteError):
-    code = "model_not_found"
-    http_status = 404
+class EngineAway(SuiteError):
+    """Nobody listens at the engine's address."""
+
+    code = "engine_unreachable"
+    http_status = 503
 
 
 def read_request(body: bytes) -> dict[str, object]:
@@ -125,6 +131,12 @@ class Relay:
                 await self._exchange(
                     call, upstream, prefix + target, sent, body, heart, plan, mend_errors=True
                 )
+            except UpstreamUnreachable as exc:
+                raise EngineAway(
+                    f"The inference service does not answer: {exc.message}",
+                    hint="`lais status` tells what runs; a service that died is started again.",
+                    retry_after=_AWAY_RETRY_S,
+                ) from exc
             finally:
                 ticket.leave()
 

@@ -13,26 +13,29 @@ import os
 import secrets
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import orjson
-
-from local_ai_suite import __version__
 from local_ai_suite.errors import GatewayError, SuiteError
+from local_ai_suite.gateway.access_log import AccessLog
 from local_ai_suite.gateway.answers import plain_answer
 from local_ai_suite.gateway.call import Call
 from local_ai_suite.gateway.config import GatewayConfig, load_config
 from local_ai_suite.gateway.endpoints import ENDPOINTS, Endpoint, canonical
-from local_ai_suite.gateway.known_models import KnownModels, public_models
+from local_ai_suite.gateway.keys import KeyFile, Keyring
+from local_ai_suite.gateway.known_models import KnownModels
 from local_ai_suite.gateway.lanes import Lanes
+from local_ai_suite.gateway.limits import Limits
 from local_ai_suite.gateway.litellm_process import LiteLlm
+from local_ai_suite.gateway.metrics import Metrics
+from local_ai_suite.gateway.ollama import public_name
+from local_ai_suite.gateway.pages import Pages
 from local_ai_suite.gateway.relay import Relay, read_request, unknown_model
 from local_ai_suite.log import log_to_stderr
 from local_ai_suite.paths import find_paths
 from local_ai_suite.settings import load_settings
-from local_ai_suite.wire.asgi import ClientGone, header, read_body
+from local_ai_suite.wire.asgi import ClientGone, answer, header, read_body
 from local_ai_suite.wire.envelope import api_of, error_body
-from local_ai_suite.wire.guard import Guard, Refusal, cors_headers, host_set, single_key
+from local_ai_suite.wire.guard import Guard, Refusal, cors_headers, host_set
 from local_ai_suite.wire.serve import Server, listen, run
 
 if TYPE_CHECKING:
@@ -57,21 +60,32 @@ class Gateway:
         *,
         max_body: int,
         litellm: LiteLlm | None = None,
+        keyring: Keyring | None = None,
+        log: AccessLog | None = None,
         hold_s: float = 10.0,
         heartbeat_s: float = 10.0,
     ) -> None:
         self.config = config
         self.guard = guard
+        self.keyring = keyring
+        self._log = log
         self._max_body = max_body
         self.litellm = litellm
         self._relay_off = all(route.kind == "litellm" for route in config.every_route())
-        self._created = int(time.time())
         local = next((r for r in config.every_route() if r.kind == "local"), None)
         self.models = KnownModels(
             lambda: self.relay.upstream(local.api_base or "") if local else None,
             local.api_key if local else None,
         )
         self.lanes = Lanes(self.models.slots)
+        self.metrics = Metrics()
+        self._limits = Limits()
+        self._pages = Pages(
+            config,
+            self.models,
+            metrics_text=lambda: self.metrics.text(self.lanes.counts()),
+            is_ready=self._is_ready,
+        )
         self.relay = Relay(
             self.lanes,
             silence_timeout_s=config.request_timeout_s,
@@ -89,6 +103,8 @@ class Gateway:
 
     async def close(self) -> None:
         self.relay.close()
+        if self._log is not None:
+            self._log.flush()
         if self.litellm is not None:
             await self.litellm.stop()
 
@@ -105,6 +121,20 @@ class Gateway:
             request_id=request_id,
             headers=[(b"x-request-id", request_id.encode("ascii"))],
         )
+        self.metrics.in_flight += 1
+        try:
+            await self._admit(call, scope, receive)
+        except asyncio.CancelledError:
+            call.hung_up = True
+            raise
+        finally:
+            self.metrics.in_flight -= 1
+            now = time.perf_counter()
+            self.metrics.finished(call, now)
+            if self._log is not None and not call.path.startswith("/health"):
+                self._log.add(call, now)
+
+    async def _admit(self, call: Call, scope: Scope, receive: Receive) -> None:
         verdict = self.guard.check(scope["headers"])
         if isinstance(verdict, Refusal):
             await self._refuse(call, verdict.status, verdict.message, verdict.code)
@@ -112,13 +142,26 @@ class Gateway:
         if verdict.origin is not None:
             call.headers += cors_headers(verdict.origin)
         call.key = verdict.key
+        await self._dispatch_within_limits(call, scope, receive)
+
+    async def _dispatch_within_limits(self, call: Call, scope: Scope, receive: Receive) -> None:
+        key = self.keyring.named(call.key) if call.key and self.keyring else None
+        entered = False
         try:
+            if key is not None:
+                self._limits.enter(key)
+                entered = True
             await self._dispatch(call, scope, receive)
         except ClientGone:
             call.hung_up = True
         except SuiteError as exc:
+            if (wait := exc.details.get("retry_after")) is not None:
+                call.headers.append((b"retry-after", b"%d" % wait))
             message = f"{exc.message} {exc.hint}".strip()
             await self._refuse(call, exc.http_status, message, exc.code)
+        finally:
+            if key is not None and entered:
+                self._limits.leave(key)
 
     async def _dispatch(self, call: Call, scope: Scope, receive: Receive) -> None:
         endpoint = ENDPOINTS.get(call.path)
@@ -142,6 +185,8 @@ class Gateway:
     ) -> None:
         call.route = endpoint.route
         name = read_request(body).get("model")
+        if call.api == "ollama" and isinstance(name, str):
+            name = public_name(name)
         if name is None and endpoint.model_optional:
             name = self._default_model(code=endpoint.prefers_code)
         if not isinstance(name, str) or not name:
@@ -153,7 +198,7 @@ class Gateway:
             status, text = unknown_model(call, name, self.config.routes)
             await plain_answer(call.send, status, text, call)
             return
-        call.model, call.kind = name, route.kind
+        call.model, call.kind = route.public, route.kind
         if route.kind == "litellm":
             await self._to_litellm(call, headers, body)
             return
@@ -178,17 +223,25 @@ class Gateway:
         if call.method == "OPTIONS":
             await self._preflight(call, scope)
             return
-        answer = await self._get(path) if call.method in {"GET", "HEAD"} else None
-        if answer is None:
+        page = await self._pages.get(path) if call.method in {"GET", "HEAD"} else None
+        if path == "/api/show" and call.method == "POST":
+            asked = read_request(await read_body(scope, receive, limit=self._max_body))
+            page = await self._pages.show(str(asked.get("model") or asked.get("name") or ""))
+        if page is None:
             if self._is_litellms(path):
                 body = await read_body(scope, receive, limit=self._max_body)
                 await self._to_litellm(call, scope["headers"], body)
                 return
             await self._refuse(call, 404, f"There is no {call.path} here.", "not_found")
             return
-        status, value = answer
-        call.headers.append((b"cache-control", b"no-store"))
-        await plain_answer(call.send, status, orjson.dumps(value), call)
+        call.status = page.status
+        headers = [(b"cache-control", b"no-store"), *call.headers]
+        await answer(
+            call.send, page.status, page.body, headers=headers, content_type=page.content_type
+        )
+
+    def _is_ready(self) -> bool:
+        return not self._relay_off or (self.litellm is not None and self.litellm.started)
 
     def _is_litellms(self, path: str) -> bool:
         """Whether an endpoint that is not relayed (images, files, audio) goes to LiteLLM.
@@ -200,39 +253,6 @@ class Gateway:
         ):
             return False
         return path.startswith("/v1/") or self.config.litellm_keeps_keys
-
-    async def _get(self, path: str) -> tuple[int, dict[str, Any]] | None:
-        if path == "/health/liveliness":
-            return 200, {"status": "alive", "version": __version__}
-        if path in {"/health/readiness", "/health"}:
-            if self._relay_off and not (self.litellm and self.litellm.started):
-                return 503, {"status": "starting", "version": __version__, "litellm": "starting"}
-            entries = await self.models.refresh()
-            engine = "unreachable" if entries is None else "reachable"
-            return 200, {"status": "ready", "version": __version__, "engine": engine}
-        if path in {"/v1/models", "/models"}:
-            listed = public_models(self.config, await self.models.refresh(), self._created)
-            return 200, {"object": "list", "data": listed}
-        if path.startswith(("/v1/models/", "/models/")):
-            return await self._get_model(path.partition("models/")[2])
-        if path == "/":
-            return 200, {
-                "name": "Local AI Suite",
-                "version": __version__,
-                "models": "/v1/models",
-                "chat": "/v1/chat/completions",
-            }
-        return None
-
-    async def _get_model(self, name: str) -> tuple[int, dict[str, Any]]:
-        listed = public_models(self.config, await self.models.refresh(), self._created)
-        found = next((entry for entry in listed if entry["id"] == name), None)
-        if found is not None:
-            return 200, found
-        names = ", ".join(entry["id"] for entry in listed)
-        message = f"The model {name!r} does not exist. Models here: {names}."
-        body = error_body("openai", 404, message, code="model_not_found", param="model")
-        return 404, orjson.loads(body)
 
     async def _preflight(self, call: Call, scope: Scope) -> None:
         origin = header(scope, b"origin")
@@ -282,16 +302,19 @@ def build(settings: Settings, paths: Paths, environ: Mapping[str, str]) -> Gatew
         environment(settings, environ),
         relay=settings.gateway_relay == "on",
     )
+    keyring = Keyring(settings.litellm_master_key, KeyFile(paths.keys_file))
     guard = Guard(
         allowed_hosts=host_set(settings.allowed_hosts),
         any_address=not settings.on_loopback,
         require_key=settings.require_key,
-        key_check=single_key(settings.litellm_master_key),
+        key_check=keyring.check,
     )
     return Gateway(
         config,
         guard,
         max_body=settings.max_request_mib * 1024 * 1024,
+        keyring=keyring,
+        log=AccessLog(_to_stderr),
         litellm=LiteLlm(
             config,
             environment(settings, environ),
@@ -299,6 +322,11 @@ def build(settings: Settings, paths: Paths, environ: Mapping[str, str]) -> Gatew
             log_file=paths.logs / "litellm.log",
         ),
     )
+
+
+def _to_stderr(text: bytes) -> None:
+    sys.stderr.buffer.write(text)
+    sys.stderr.buffer.flush()
 
 
 async def main(stopping: asyncio.Event) -> int:

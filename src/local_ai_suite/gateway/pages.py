@@ -1,0 +1,106 @@
+"""What the gateway answers itself: its health, its models, Ollama's catalogue, its metrics."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from local_ai_suite import __version__
+from local_ai_suite.gateway import ollama
+from local_ai_suite.gateway.known_models import KnownModels, public_models
+from local_ai_suite.gateway.metrics import CONTENT_TYPE
+from local_ai_suite.wire.asgi import JSON
+from local_ai_suite.wire.envelope import error_body
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from local_ai_suite.gateway.config import GatewayConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One answer of the gateway's own."""
+
+    status: int
+    body: bytes
+    content_type: bytes = JSON
+
+
+class Pages:
+    """Answers GET requests (and POST /api/show) out of what is known."""
+
+    def __init__(
+        self,
+        config: GatewayConfig,
+        models: KnownModels,
+        *,
+        metrics_text: Callable[[], str],
+        is_ready: Callable[[], bool],
+    ) -> None:
+        self._config = config
+        self._models = models
+        self._metrics_text = metrics_text
+        self._is_ready = is_ready
+        self._created = int(time.time())
+
+    async def get(self, path: str) -> Page | None:
+        """The page at ``path``, or ``None``."""
+        if path == "/health/liveliness":
+            return _page({"status": "alive", "version": __version__})
+        if path in {"/health/readiness", "/health"}:
+            return await self._readiness()
+        if path == "/metrics":
+            return Page(200, self._metrics_text().encode(), CONTENT_TYPE)
+        if path in {"/v1/models", "/models"}:
+            return _page({"object": "list", "data": await self.listed()})
+        if path.startswith(("/v1/models/", "/models/")):
+            return await self._model(path.partition("models/")[2])
+        if path == "/":
+            return _page({"name": "Local AI Suite", "version": __version__, "models": "/v1/models"})
+        return await self._ollama(path) if path.startswith("/api/") else None
+
+    async def listed(self) -> list[dict[str, Any]]:
+        """The entries of ``/v1/models``."""
+        return public_models(self._config, await self._models.refresh(), self._created)
+
+    async def show(self, name: str) -> Page:
+        """The answer of Ollama's POST /api/show."""
+        name = ollama.public_name(name)
+        found = next((entry for entry in await self.listed() if entry["id"] == name), None)
+        if found is None:
+            return Page(404, error_body("ollama", 404, f"model '{name}' not found"))
+        return _page(ollama.show(found))
+
+    async def _readiness(self) -> Page:
+        if not self._is_ready():
+            return _page({"status": "starting", "version": __version__}, 503)
+        entries = await self._models.refresh()
+        engine = "unreachable" if entries is None else "reachable"
+        return _page({"status": "ready", "version": __version__, "engine": engine})
+
+    async def _model(self, name: str) -> Page:
+        listed = await self.listed()
+        found = next((entry for entry in listed if entry["id"] == name), None)
+        if found is not None:
+            return _page(found)
+        names = ", ".join(entry["id"] for entry in listed)
+        message = f"The model {name!r} does not exist. Models here: {names}."
+        body = error_body("openai", 404, message, code="model_not_found", param="model")
+        return Page(404, body)
+
+    async def _ollama(self, path: str) -> Page | None:
+        if path == "/api/version":
+            return _page(ollama.version())
+        if path == "/api/tags":
+            return _page(ollama.tags(await self.listed()))
+        if path == "/api/ps":
+            return _page(ollama.running(await self.listed()))
+        return None
+
+
+def _page(value: Any, status: int = 200) -> Page:
+    return Page(status, orjson.dumps(value))

@@ -1,0 +1,172 @@
+"""Named keys: their file, the guard that asks for them, their limits, the command."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import httpx
+import orjson
+import pytest
+from click.testing import CliRunner
+
+from gateway_running import running
+from local_ai_suite.cli.main import lais
+from local_ai_suite.errors import GatewayError, UsageError
+from local_ai_suite.gateway.keys import KeyFile, Keyring, NamedKey
+from local_ai_suite.gateway.limits import Limits, RateLimited
+from local_ai_suite.wire.guard import Guard
+from scripted_engine import Engine
+
+CHAT = {"model": "local-chat", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 2}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_key_is_kept_as_a_hash_in_a_private_file(tmp_path: Path) -> None:
+    file = KeyFile(tmp_path / "state" / "keys.json")
+    secret = file.create("laptop", requests_per_minute=5, parallel=2)
+    assert secret.encode() not in file.path.read_bytes()
+    assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
+    (key,) = file.read()
+    assert (key.name, key.requests_per_minute, key.parallel) == ("laptop", 5, 2)
+
+
+@pytest.mark.parametrize("name", ["", "master", "a b", "../x", "x" * 65, "-x", "ключ"])
+def test_a_name_that_cannot_be_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError):
+        KeyFile(tmp_path / "keys.json").create(name)
+
+
+def test_a_name_is_given_once_and_only_a_known_one_revoked(tmp_path: Path) -> None:
+    file = KeyFile(tmp_path / "keys.json")
+    file.create("a")
+    with pytest.raises(UsageError, match="already"):
+        file.create("a")
+    with pytest.raises(UsageError, match="no key"):
+        file.revoke("b")
+    file.revoke("a")
+    assert file.read() == ()
+
+
+def test_a_running_gateway_sees_a_new_and_a_revoked_key_within_a_second(tmp_path: Path) -> None:
+    clock = Clock()
+    file = KeyFile(tmp_path / "keys.json")
+    ring = Keyring("the master", file, clock=clock)
+    assert ring.check(b"the master") == "master"
+    secret = file.create("a").encode()
+    assert ring.check(secret) is None
+    clock.now += 1
+    assert ring.check(secret) == "a"
+    file.revoke("a")
+    clock.now += 1
+    assert ring.check(secret) is None
+    assert ring.check(b"") is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"version": 2, "keys": []}', '{"version": 1, "keys": [{"name": 1}]}']
+)
+def test_a_broken_file_is_named_and_admits_nobody_but_the_master(tmp_path: Path, text: str) -> None:
+    file = KeyFile(tmp_path / "keys.json")
+    file.path.write_text(text)
+    with pytest.raises(GatewayError, match=r"keys\.json"):
+        file.read()
+    ring = Keyring("m", file)
+    assert ring.check(b"x") is None
+    assert ring.check(b"m") == "master"
+    assert "keys.json" in ring.problem
+
+
+def test_requests_per_minute_fill_up_evenly() -> None:
+    clock = Clock()
+    limits = Limits(clock)
+    key = NamedKey("a", "", 0, requests_per_minute=6)
+    for _ in range(6):
+        limits.enter(key)
+        limits.leave(key)
+    with pytest.raises(RateLimited) as raised:
+        limits.enter(key)
+    assert raised.value.details["retry_after"] == 10
+    clock.now += 10
+    limits.enter(key)
+    with pytest.raises(RateLimited):
+        limits.enter(key)
+
+
+def test_requests_at_once_are_counted_until_they_end() -> None:
+    limits = Limits()
+    key = NamedKey("a", "", 0, parallel=2)
+    limits.enter(key)
+    limits.enter(key)
+    with pytest.raises(RateLimited):
+        limits.enter(key)
+    limits.leave(key)
+    limits.enter(key)
+
+
+def test_a_gateway_that_asks_for_keys(real_engine: Engine, tmp_path: Path) -> None:
+    file = KeyFile(tmp_path / "keys.json")
+    secret = file.create("phone", requests_per_minute=2)
+    ring = Keyring("the master", file)
+    guard = Guard(require_key=True, key_check=ring.check)
+    with (
+        running(real_engine.url, guard=guard, keyring=ring) as served,
+        httpx.Client(base_url=served.url) as client,
+    ):
+        for path, where in (("/v1/chat/completions", "code"), ("/v1/messages", "type")):
+            answer = client.post(path, json=CHAT)
+            assert answer.status_code == 401
+            assert answer.json()["error"][where] in {"invalid_api_key", "authentication_error"}
+        assert "error" in client.post("/api/chat", json=CHAT).json()
+        assert client.get("/metrics").status_code == 401
+        for name, value in (
+            ("authorization", "Bearer the master"),
+            ("x-api-key", "the master"),
+            ("x-litellm-api-key", "Bearer the master"),
+            ("api-key", "the master"),
+        ):
+            answer = client.post("/v1/chat/completions", json=CHAT, headers={name: value})
+            assert answer.status_code == 200, name
+        phone = {"authorization": f"Bearer {secret}"}
+        codes = [client.get("/v1/models", headers=phone).status_code for _ in range(3)]
+        assert codes == [200, 200, 429]
+        answer = client.post("/v1/chat/completions", json=CHAT, headers=phone)
+        assert answer.status_code == 429
+        assert int(answer.headers["retry-after"]) > 0
+        assert answer.json()["error"]["code"] == "rate_limit_exceeded"
+        master = {"x-api-key": "the master"}
+        assert 'code="rate_limit_exceeded"' in client.get("/metrics", headers=master).text
+
+
+def test_the_command_creates_lists_and_revokes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAIS_PROJECT", str(tmp_path))
+    monkeypatch.delenv("LAIS_STATE", raising=False)
+
+    def run(*words: str) -> dict[str, object]:
+        outcome = CliRunner(env=dict(os.environ)).invoke(lais, ["keys", *words, "--json"])
+        return dict(orjson.loads(outcome.stdout)["data"])
+
+    made = run("create", "desk", "--rpm", "30")
+    assert str(made["key"]).startswith("sk-lais-")
+    assert run("list") == {
+        "keys": [
+            {
+                "name": "desk",
+                "created": KeyFile(tmp_path / ".state" / "keys.json").read()[0].created,
+                "requests_per_minute": 30,
+                "parallel": None,
+            }
+        ]
+    }
+    run("revoke", "desk")
+    assert run("list") == {"keys": []}
