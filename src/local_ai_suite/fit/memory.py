@@ -116,16 +116,18 @@ def compute_bytes(shape: ModelShape, load: Load) -> int:
 
     ``llama_context::sched_reserve`` plans the graph for a full batch; ``ggml_gallocr`` reuses what
     is no longer needed. So this is the inputs (mask, positions), plus the widest moment of the
-    graph: the feed-forward, the experts, the attention, the recurrent scan or the logits.
+    graph: the feed-forward, the experts, the attention, the recurrent scan or the logits. Beside
+    each stand four copies of the batch as it flows through the layers (the residual, normalized,
+    and what the allocator cannot close up), as ``make bench-fit`` finds for every architecture.
     """
-    tokens = load.tokens
-    stream = tokens * shape.embedding_length * F32
-    return _inputs(shape, load) + max(
-        _feed_forward(shape, tokens) + 2 * stream,
-        _attention(shape, load) + 2 * stream,
-        _scan(shape, load) + 2 * stream,
-        _logits(shape, load) + stream,
+    stream = load.tokens * shape.embedding_length * F32
+    widest = max(
+        _feed_forward(shape, load.tokens),
+        _attention(shape, load),
+        _scan(shape, load),
+        _logits(shape, load),
     )
+    return _inputs(shape, load) + 4 * stream + widest
 
 
 def _inputs(shape: ModelShape, load: Load) -> int:
@@ -142,13 +144,16 @@ def _inputs(shape: ModelShape, load: Load) -> int:
 
 
 def _feed_forward(shape: ModelShape, tokens: int) -> int:
-    """Gate and up side by side; for experts once per expert that a token uses, and the results."""
-    dense = max((layer.feed_forward for layer in shape.layers), default=0)
-    widest = 2 * tokens * dense * F32
+    """Gate, up and their product; for experts once per expert that a token uses.
+
+    What the experts give goes where gate and up were, if it is no wider than both; else beside.
+    """
+    widest = max((layer.ffn_width for layer in shape.layers), default=0)
     if shape.experts:
-        each = 2 * shape.expert_feed_forward + shape.embedding_length
-        widest = max(widest, tokens * shape.experts_used * each * F32)
-    return widest
+        hidden = shape.expert_feed_forward
+        result = shape.embedding_length if shape.embedding_length > 2 * hidden else 0
+        widest = max(widest, shape.experts_used * (3 * hidden + result))
+    return tokens * widest * F32
 
 
 def _attention(shape: ModelShape, load: Load) -> int:
@@ -169,7 +174,7 @@ def _scan(shape: ModelShape, load: Load) -> int:
     if not state:
         return 0
     inner = shape.inner_width or shape.embedding_length
-    return load.tokens * 4 * inner * F32 + 2 * state * F32 * load.parallel
+    return load.tokens * 5 * inner * F32 + 2 * state * F32 * load.parallel
 
 
 def _logits(shape: ModelShape, load: Load) -> int:

@@ -15,13 +15,18 @@ if TYPE_CHECKING:
 
 _BLOCK = re.compile(r"(?:blk|dec\.blk|enc\.blk)\.(\d+)\.")
 _EXPERTS = re.compile(r"\.ffn_(?:up|down|gate|gate_up)_(?:ch|)exps")  # what --n-cpu-moe moves
+_FFN = re.compile(r"(?:blk|dec\.blk|enc\.blk)\.(\d+)\.ffn_(up|gate|down)\.weight")
 _INPUT = ("token_embd", "token_types", "position_embd", "per_layer_token_embd")
 F32 = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One block. ``k_width`` and ``v_width`` are cached values per token, 0 without a cache."""
+    """One block. ``k_width`` and ``v_width`` are cached values per token, 0 without a cache.
+
+    ``ffn_width`` is what its dense feed-forward holds per token at once: the outputs of gate and
+    up, and their product; without a gate the activation works in place.
+    """
 
     weight_bytes: int
     expert_bytes: int
@@ -29,7 +34,7 @@ class Layer:
     v_width: int
     in_window: bool
     state_values: int  # recurrent state per sequence (r and s), always F32
-    feed_forward: int
+    ffn_width: int
     shares_cache: bool
 
 
@@ -86,6 +91,7 @@ def model_shape(model: GgufFile) -> ModelShape:
     if count > 10_000:
         raise FitError(f"{model.path}: claims {count} layers", hint="The file is damaged.")
     weights, experts, ends = _bytes(model, count)
+    ffn = _ffn_widths(model, count)
     kept = model.metadata
     heads = _per_layer(model, "attention.head_count", count, 0)
     heads_kv = _per_layer(model, "attention.head_count_kv", count, heads)
@@ -111,7 +117,7 @@ def model_shape(model: GgufFile) -> ModelShape:
             v_width=widths[n][1] * heads_kv[n] if memory[n].attends and not is_latent else 0,
             in_window=in_window[n],
             state_values=state if memory[n].recurrent else 0,
-            feed_forward=feed_forward[n],
+            ffn_width=ffn[n],
             # Layers that only predict further tokens (MTP) get no cache in the main context.
             shares_cache=n >= shared or n >= count - next_token,
         )
@@ -155,6 +161,21 @@ def _bytes(model: GgufFile, count: int) -> tuple[list[int], list[int], dict[str,
         else:
             ends["input" if tensor.name.startswith(_INPUT) else "output"] += tensor.n_bytes
     return weights, experts, ends
+
+
+def _ffn_widths(model: GgufFile, count: int) -> list[int]:
+    """Per layer: what gate and up give, and their product, which is what down takes."""
+    sizes: list[dict[str, int]] = [{} for _ in range(count)]
+    for tensor in model.tensors:
+        match = _FFN.fullmatch(tensor.name)
+        if match and int(match[1]) < count and len(tensor.shape) > 1:
+            sizes[int(match[1])][match[2]] = tensor.shape[0 if match[2] == "down" else 1]
+    widths = []
+    for size in sizes:
+        up, gate, down = (size.get(part, 0) for part in ("up", "gate", "down"))
+        is_gated = gate or up == 2 * down  # Phi-3 keeps gate and up in one tensor
+        widths.append(up + gate + (down if is_gated else 0))
+    return widths
 
 
 def _integer(model: GgufFile, name: str, default: int) -> int:

@@ -1,0 +1,85 @@
+"""Loads a model in the embedded engine and prints what its log says it allocated, as JSON.
+
+Run in a process of its own: ``python fit_probe.py '{"path": ..., "ctx_size": ...}'``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+LOAD_TIMEOUT = 120.0  # sparse files load in under a second; a busy machine takes longer
+_BUFFER = re.compile(r"(?P<what>model|KV|RS|compute|output) buffer size\s*=\s*(?P<mib>[\d.]+) MiB")
+_CONTEXT = re.compile(r"n_ctx_seq\s*=\s*(\d+)")
+
+
+class LoadRefused(Exception):
+    """The engine did not load the model; holds the end of its log."""
+
+
+def probe(**load: Any) -> dict[str, float]:
+    """MiB by part: ``weights``, ``kv_cache``, ``compute``; and ``ctx_size`` (tokens per slot).
+
+    ``load`` has the path and the fields of ``fit.memory.Load``.
+    """
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).resolve()), json.dumps(load, default=str)],
+        capture_output=True,
+        text=True,
+        timeout=LOAD_TIMEOUT,
+        check=False,
+    )
+    if "PROBE-READY" not in done.stdout:
+        raise LoadRefused(
+            "\n".join(
+                [line for line in (done.stdout + done.stderr).splitlines() if " E " in line][:8]
+            )
+        )
+    return read_log(done.stdout + done.stderr)
+
+
+def read_log(text: str) -> dict[str, float]:
+    """The engine's own numbers. The scheduler and the caches each log every buffer once."""
+    parts = {"weights": 0.0, "kv_cache": 0.0, "compute": 0.0}
+    names = {"model": "weights", "KV": "kv_cache", "RS": "kv_cache", "compute": "compute"}
+    for match in _BUFFER.finditer(text):
+        if match["what"] in names:
+            parts[names[match["what"]]] += float(match["mib"])
+    if match := _CONTEXT.search(text):
+        parts["ctx_size"] = float(match[1])
+    return parts
+
+
+def _main(load: dict[str, Any]) -> None:
+    import xllamacpp  # noqa: PLC0415 (the parent needs no engine)
+
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = load["path"]
+    parameters.n_ctx = load["n_ctx"]
+    parameters.n_parallel = load["parallel"]
+    parameters.kv_unified = load["kv_unified"]
+    parameters.n_batch = load["batch_size"]
+    parameters.n_ubatch = load["ubatch_size"]
+    parameters.embedding = load["embedding"]
+    types = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8, "bf16": 30, "q5_0": 6, "q5_1": 7, "q4_1": 3}
+    parameters.cache_type_k = xllamacpp.ggml_type(types[load["cache_type_k"]])
+    parameters.cache_type_v = xllamacpp.ggml_type(types[load["cache_type_v"]])
+    if not load["flash_attention"]:
+        parameters.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    parameters.no_extra_bufts = True  # repacking would read the whole of a sparse file
+    parameters.warmup = False
+    parameters.fit_params = False
+    parameters.verbosity = 4
+    parameters.port = 0
+    server = xllamacpp.Server(parameters)
+    print(f"PROBE-READY {server is not None}", flush=True)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    _main(json.loads(sys.argv[1]))
