@@ -217,7 +217,8 @@ def mistral() -> Model:  # Mistral-7B v0.1: its header names a window, which lla
 
 def qwen2(layers: int = 6) -> Model:  # Qwen2.5-3B
     return transformer("qwen2", layers=layers, width=2048, heads=16, heads_kv=2,
-                        feed_forward=11_008, vocabulary_size=151_936, tied=True, bias=True)  # fmt: skip
+                        feed_forward=11_008, vocabulary_size=151_936, tied=True,
+                        bias=True)  # fmt: skip
 
 
 def qwen3() -> Model:  # Qwen3-4B
