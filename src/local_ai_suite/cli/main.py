@@ -31,6 +31,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "logs": ("status", "the logs of all services"),
     #
     # Before and after: what is there, what fits
+    "preflight": ("doctor", "check this machine before starting"),
+    "doctor": ("doctor", "what is wrong here, and what to do about it"),
     #
     # Models and the engine
     "models": ("models", "the GGUF files: list, recommended, pull, rm"),

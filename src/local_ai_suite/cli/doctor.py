@@ -1,0 +1,57 @@
+"""``lais doctor``, ``lais preflight``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from local_ai_suite import doctor
+from local_ai_suite.cli.output import json_option, show
+from local_ai_suite.paths import find_paths
+from local_ai_suite.result import Result
+
+if TYPE_CHECKING:
+    from local_ai_suite.doctor import Report
+
+_MARKS = {"ok": ("ok", "green"), "warning": ("warning", "yellow"), "failure": ("FAILURE", "red")}
+
+
+@click.command()
+@click.option("--preflight", is_flag=True, help="Only what decides whether `up` will work.")
+@json_option
+def doctor_command(preflight: bool, as_json: bool) -> int:
+    """Look for what is wrong, and say what to do. Exit code 0 only if `up` will work."""
+    facts = doctor.gather(find_paths())
+    report = doctor.preflight(facts) if preflight else doctor.examine(facts)
+    return _show("preflight" if preflight else "doctor", report, as_json=as_json)
+
+
+@click.command()
+@json_option
+def preflight_command(as_json: bool) -> int:
+    """Check this machine before starting. Exit code 0 only if `up` will work."""
+    return _show("preflight", doctor.preflight(doctor.gather(find_paths())), as_json=as_json)
+
+
+def _show(command: str, report: Report, *, as_json: bool) -> int:
+    code = 0 if report.will_work else 1
+    return show(Result(command, as_text(report), report.as_data(), exit_code=code), as_json=as_json)
+
+
+def as_text(report: Report, *, colour: bool | None = None) -> str:
+    """One line a check, the remedy below it, the conclusion at the end."""
+    coloured = sys.stdout.isatty() if colour is None else colour
+    width = max((len(check.name) for check in report.checks), default=0)
+    lines = []
+    for check in report.checks:
+        word, shade = _MARKS[check.status]
+        mark = f"{word:<8}"
+        lines.append(
+            f"{click.style(mark, fg=shade) if coloured else mark} {check.name:<{width}}  "
+            f"{check.message}"
+        )
+        if check.status != "ok" and check.remedy:
+            lines.append(f"{'':<{9 + width}}  -> {check.remedy}")
+    return "\n".join([*lines, "", report.conclusion()])

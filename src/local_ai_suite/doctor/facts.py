@@ -1,0 +1,265 @@
+"""What the checks look at, gathered once. Every fact may be missing; none is guessed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from local_ai_suite.engine.catalog import Catalog, configured_models
+from local_ai_suite.engine.find import FoundEngine, find_engines
+from local_ai_suite.errors import StackError, SuiteError
+from local_ai_suite.gateway.config import load_config
+from local_ai_suite.hardware import Hardware, PathKind, detect, path_kind
+from local_ai_suite.settings import Settings, load_settings
+from local_ai_suite.stack.docker import containers, engine_trouble
+from local_ai_suite.stack.ports import PortHolder, port_holder
+from local_ai_suite.state import RunState, read_run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from local_ai_suite.paths import Paths
+
+T = TypeVar("T")
+
+PACKAGES = ("local-ai-suite", "xllamacpp", "litellm")
+# `docker info` asks a daemon that may be waking up; it answers in milliseconds when it is there.
+_DOCKER_SECONDS = 15.0
+_NVIDIA_VENDOR, _DISPLAY_CLASS = "0x10de", "0x03"
+
+
+@dataclass(frozen=True, slots=True)
+class PortFact:
+    """``holder`` is ``None`` for a free port; ``ours``: the stack of this project holds it."""
+
+    key: str
+    port: int
+    holder: PortHolder | None = None
+    ours: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DockerFacts:
+    """``trouble``: why it can't be used. ``gpu``: whether its engine knows an NVIDIA runtime."""
+
+    version: str | None = None
+    compose: str | None = None
+    trouble: StackError | None = None
+    gpu: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A place that the suite uses: what kind of disk it lies on and how much is free there."""
+
+    path: Path
+    kind: PathKind = "native"
+    free_bytes: int | None = None
+    writable: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """All of them. An ``..._error`` stands for a fact that could not be had, and says why."""
+
+    paths: Paths
+    settings: Settings | None = None
+    settings_error: SuiteError | None = None
+    env_mode: int | None = None
+    env_tracked: bool = False
+    example_there: bool = True
+    hardware: Hardware | None = None
+    nvidia_on_bus: bool = False
+    engines: tuple[FoundEngine, ...] = ()
+    engine_error: SuiteError | None = None
+    catalog: Catalog | None = None
+    models_error: SuiteError | None = None
+    gateway_error: SuiteError | None = None
+    project: Folder | None = None
+    models: Folder | None = None
+    state: Folder | None = None
+    ports: tuple[PortFact, ...] = ()
+    docker: DockerFacts | None = None
+    versions: Mapping[str, str | None] = field(default_factory=dict)
+    python: tuple[int, int] = (3, 11)
+    run: RunState | None = None
+
+    @property
+    def engine(self) -> FoundEngine | None:
+        return self.engines[0] if self.engines else None
+
+    @property
+    def runtime(self) -> str:
+        """``docker``, ``native``, or ``either`` where RUNTIME=auto has both to choose from."""
+        wanted = self.settings.runtime if self.settings else "auto"
+        if wanted != "auto":
+            return wanted
+        usable = self.docker is not None and self.docker.trouble is None
+        return "either" if usable else "native"
+
+
+def gather(
+    paths: Paths, *, environ: Mapping[str, str] | None = None, root: Path = Path("/")
+) -> Facts:
+    """Look at everything. Bounded: each program that is asked has a time limit."""
+    env = dict(os.environ if environ is None else environ)
+    settings, settings_error = _attempt(lambda: load_settings(paths, environ=env))
+    known = settings or Settings()
+    run = read_run(paths.run_file)
+    engines, engine_error = _attempt(lambda: find_engines(known, paths, environ=env))
+    catalog, models_error = _attempt(lambda: configured_models(known, paths))
+    return Facts(
+        paths=paths,
+        settings=settings,
+        settings_error=settings_error,
+        env_mode=_mode(paths.env_file),
+        env_tracked=_tracked(paths),
+        example_there=paths.env_example.is_file(),
+        hardware=detect(environ=env, root=root),
+        nvidia_on_bus=nvidia_on_bus(root),
+        engines=engines or (),
+        engine_error=engine_error,
+        catalog=catalog,
+        models_error=models_error,
+        gateway_error=gateway_error(paths, known, env),
+        project=folder(paths.project),
+        models=folder(known.models_path(paths)),
+        state=folder(paths.state),
+        ports=port_facts(known, paths, run),
+        docker=None if known.runtime == "native" else docker_facts(),
+        versions=versions(),
+        python=sys.version_info[:2],
+        run=run,
+    )
+
+
+def _attempt(what: Callable[[], T]) -> tuple[T | None, SuiteError | None]:
+    try:
+        return what(), None
+    except SuiteError as exc:
+        return None, exc
+
+
+def gateway_error(paths: Paths, settings: Settings, env: Mapping[str, str]) -> SuiteError | None:
+    """What is wrong with the gateway's configuration."""
+    needed = {"INFERENCE_API_BASE": settings.inference_api_base, "INFERENCE_API_KEY": "checked"}
+    relay = settings.gateway_relay == "on"
+    try:
+        load_config(paths.gateway_config, {**env, **needed}, relay=relay)
+    except SuiteError as exc:
+        return exc
+    return None
+
+
+def port_facts(settings: Settings, paths: Paths, run: RunState | None) -> tuple[PortFact, ...]:
+    """Who holds the two ports."""
+    wanted = (
+        ("API_GATEWAY_PORT", settings.api_gateway_port),
+        ("INFERENCE_PORT", settings.inference_port),
+    )
+    facts = []
+    for key, port in wanted:
+        holder = port_holder(port)
+        ours = holder is not None and (
+            holder.project == str(paths.project) or _held_by_run(port, run, paths)
+        )
+        facts.append(PortFact(key, port, holder, ours))
+    return tuple(facts)
+
+
+def _held_by_run(port: int, run: RunState | None, paths: Paths) -> bool:
+    if run is None or port not in {service.port for service in run.services}:
+        return False
+    if run.runtime == "docker":
+        return any(item.get("State") == "running" for item in containers(paths))
+    return any(
+        service.port == port and service.process is not None and service.process.process()
+        for service in run.services
+    )
+
+
+def docker_facts() -> DockerFacts:
+    """Versions of Docker's engine and of Compose, and whether the engine knows GPUs."""
+    trouble = engine_trouble()
+    if trouble is not None:
+        return DockerFacts(trouble=trouble)
+    runtimes = _ask("docker", "info", "--format", "{{json .Runtimes}}")
+    try:
+        gpu = None if runtimes is None else "nvidia" in json.loads(runtimes or "{}")
+    except ValueError:
+        gpu = None
+    return DockerFacts(
+        version=_ask("docker", "version", "--format", "{{.Server.Version}}"),
+        compose=_ask("docker", "compose", "version", "--short"),
+        gpu=gpu,
+    )
+
+
+def folder(path: Path) -> Folder:
+    """The disk that ``path`` lies on, or will lie on."""
+    place = path
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    try:
+        free = shutil.disk_usage(place).free
+    except OSError:
+        free = None
+    return Folder(path, path_kind(place), free, os.access(place, os.W_OK | os.X_OK))
+
+
+def versions() -> dict[str, str | None]:
+    """Of the packages that matter; from their metadata, so that nothing large is imported."""
+    found: dict[str, str | None] = {}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def nvidia_on_bus(root: Path) -> bool:
+    """Whether an NVIDIA display controller is on the PCI bus, driver or not."""
+    for device in (root / "sys/bus/pci/devices").glob("*"):
+        try:
+            vendor = (device / "vendor").read_text().strip()
+            kind = (device / "class").read_text().strip()
+        except OSError:
+            continue
+        if vendor == _NVIDIA_VENDOR and kind.startswith(_DISPLAY_CLASS):
+            return True
+    return False
+
+
+def _mode(path: Path) -> int | None:
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        return None
+
+
+def _tracked(paths: Paths) -> bool:
+    """Whether `.env` was put under version control, with its key."""
+    if not (paths.project / ".git").exists():
+        return False
+    return bool(_ask("git", "-C", str(paths.project), "ls-files", ".env"))
+
+
+def _ask(*words: str) -> str | None:
+    """What a program prints; ``None`` when it isn't there, fails or does not answer."""
+    try:
+        done = subprocess.run(
+            words, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=_DOCKER_SECONDS, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

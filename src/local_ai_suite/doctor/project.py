@@ -1,0 +1,138 @@
+"""Checks of the project: settings, models, ports, configuration, what runs. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .check import Check, failure, ok, warning
+
+if TYPE_CHECKING:
+    from .facts import Facts, PortFact
+
+_OTHERS = 0o077
+_EXCLUDED = (
+    "On Windows, ranges of ports are reserved: `netsh interface ipv4 show excludedportrange "
+    "protocol=tcp` lists them."
+)
+
+
+def check_settings(facts: Facts) -> list[Check]:
+    if facts.settings_error is not None:
+        return [failure("settings", facts.settings_error.message, facts.settings_error.hint)]
+    found: list[Check] = []
+    if facts.env_mode is None:
+        if facts.example_there:
+            found.append(ok("settings", "there is no .env yet: the first `up` makes it"))
+        else:
+            found.append(
+                failure(
+                    "settings",
+                    f"neither .env nor .env.example is in {facts.paths.project}",
+                    "`git checkout .env.example` brings the example back.",
+                )
+            )
+    else:
+        changed = sum(1 for where in (facts.settings.sources if facts.settings else {}).values()
+                      if where == "environment")  # fmt: skip
+        more = f"; {changed} more from the environment" if changed else ""
+        found.append(ok("settings", f"{facts.paths.env_file} is valid{more}"))
+        private_disk = facts.project is None or facts.project.kind == "native"
+        if facts.env_mode & _OTHERS and private_disk:
+            found.append(
+                warning(
+                    "settings",
+                    "other users of this machine can read .env and the key in it "
+                    f"(mode {facts.env_mode:o})",
+                    "chmod 600 .env",
+                )
+            )
+    if facts.env_tracked:
+        found.append(
+            warning(
+                "settings",
+                ".env is under version control, with the key in it",
+                "git rm --cached .env, then change LITELLM_MASTER_KEY.",
+            )
+        )
+    misspelt = facts.settings.warnings if facts.settings else ()
+    found += [warning("settings", w, "Correct the name, or remove the line.") for w in misspelt]
+    return found
+
+
+def check_models(facts: Facts) -> list[Check]:
+    """Every model file is read: a truncated download is found here."""
+    if facts.models_error is not None:
+        return [failure("models", facts.models_error.message, facts.models_error.hint)]
+    if facts.catalog is None:
+        return []
+    entries = facts.catalog.entries
+    names = ", ".join(f"{entry.name} is {entry.path.name}" for entry in entries[:4])
+    details = {"models": {entry.name: str(entry.path) for entry in entries}}
+    if all(entry.is_demo for entry in entries):
+        found = [
+            ok(
+                "models",
+                "no model is there yet: the small demo model answers. `lais models pull chat` "
+                "downloads a real one",
+                **details,
+            )
+        ]
+    else:
+        found = [ok("models", f"{names}{' ...' if len(entries) > 4 else ''}", **details)]
+    for problem in facts.catalog.problems:
+        found.append(
+            warning(
+                "models", f"not served: {problem}",
+                "Download it again (`lais models pull`), or remove it (`lais models rm`).",
+            )
+        )  # fmt: skip
+    return found
+
+
+def check_ports(facts: Facts) -> list[Check]:
+    return [_check_port(port) for port in facts.ports]
+
+
+def _check_port(fact: PortFact) -> Check:
+    if fact.holder is None:
+        return ok("ports", f"{fact.port} ({fact.key}) is free", port=fact.port)
+    pid = fact.holder.pid
+    if fact.ours:
+        return ok("ports", f"{fact.port} ({fact.key}) is held by this stack itself", port=fact.port)
+    if fact.holder.project:
+        remedy = f"Run `make down` in {fact.holder.project}, or set {fact.key} in .env."
+    elif pid is not None:
+        remedy = f"Stop it (kill {pid}), or set {fact.key} to another port in .env."
+    else:
+        remedy = f"Set {fact.key} to another port in .env. {_EXCLUDED}"
+    return failure(
+        "ports",
+        f"{fact.port} ({fact.key}) is held by {fact.holder.describe()}",
+        remedy,
+        port=fact.port,
+        pid=pid,
+        command=fact.holder.command,
+    )
+
+
+def check_gateway_config(facts: Facts) -> list[Check]:
+    if facts.gateway_error is None:
+        return [ok("gateway", f"{facts.paths.gateway_config.name} is valid")]
+    return [failure("gateway", facts.gateway_error.message, facts.gateway_error.hint)]
+
+
+def check_stack(facts: Facts) -> list[Check]:
+    """What runs now; for the doctor, after a start."""
+    if facts.run is None:
+        return [ok("stack", "nothing runs")]
+    bad = [service for service in facts.run.services if service.phase not in {"ready", "starting"}]
+    if bad:
+        return [
+            warning(
+                "stack",
+                "; ".join(f"{s.name} is {s.phase}: {s.reason or 'no reason known'}" for s in bad),
+                "`lais logs` shows its last words; `make restart` starts everything again.",
+            )
+        ]
+    names = ", ".join(f"{s.name} is {s.phase}" for s in facts.run.services)
+    return [ok("stack", f"{names} ({facts.run.runtime})")]

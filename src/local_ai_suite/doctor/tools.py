@@ -1,0 +1,135 @@
+"""Checks of the programs: the engine and its GPU support, the gateway, Docker. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .check import Check, failure, ok, warning
+from .machine import gpus
+
+if TYPE_CHECKING:
+    from .facts import Facts
+
+_LEAST_PYTHON = (3, 11)
+# 1.82.7 and 1.82.8 carried a credential stealer (litellm#24518).
+_STOLEN_LITELLM = frozenset({"1.82.7", "1.82.8"})
+_INSTALL = "Run `make up-p1`: it installs what is locked in uv.lock."
+_CUDA_ENGINE = (
+    "Three ways to a CUDA engine: `lais engine build` compiles one (needs NVIDIA's CUDA toolkit); "
+    "put a CUDA build of llama.cpp's llama-server on PATH or into LLAMA_SERVER in .env; or "
+    "RUNTIME=docker with the NVIDIA Container Toolkit."
+)
+_TOOLKIT = (
+    "Install the NVIDIA Container Toolkit, then `sudo nvidia-ctk runtime configure "
+    "--runtime=docker` and restart Docker. In Docker Desktop: Settings, Resources, WSL integration."
+)
+
+
+def check_python(facts: Facts) -> Check:
+    version = ".".join(map(str, facts.python))
+    if facts.python < _LEAST_PYTHON:
+        return failure("python", f"Python {version} is too old", "Install Python 3.11 or newer.")
+    suite = facts.versions.get("local-ai-suite") or "?"
+    return ok("python", f"Python {version}, local-ai-suite {suite}")
+
+
+def check_engine(facts: Facts) -> list[Check]:
+    engine = facts.engine
+    if engine is None:
+        error = facts.engine_error
+        grade = failure if facts.runtime == "native" else warning
+        return [
+            grade(
+                "engine",
+                error.message if error else "no inference engine was found",
+                error.hint if error else _INSTALL,
+            )
+        ]
+    version = engine.version or "of unknown version"
+    if engine.source == "embedded":
+        name = f"the embedded engine, {facts.versions.get('xllamacpp') or version}"
+    else:
+        name = f"{engine.command[0]}, llama.cpp {version}"
+    words = f"{name} ({engine.reason})"
+    details = {"source": engine.source, "version": engine.version, "devices": list(engine.devices)}
+    if engine.version is None and engine.gpu is None:
+        return [
+            warning(
+                "engine",
+                f"{words} did not answer when it was asked for its version and devices",
+                "Try it: " + " ".join([*engine.command, "--version"]),
+                **details,
+            )
+        ]
+    return [ok("engine", words, **details), *_check_engine_gpu(facts)]
+
+
+def _check_engine_gpu(facts: Facts) -> list[Check]:
+    """The silent CPU is what people complain about most: said loudly."""
+    engine, found = facts.engine, gpus(facts)
+    if engine is None or not found:
+        return []
+    if facts.settings is not None and facts.settings.n_gpu_layers == 0:
+        return [ok("engine-gpu", "N_GPU_LAYERS=0: the CPU does the work, as wanted")]
+    if engine.devices:
+        return [ok("engine-gpu", f"the engine sees {'; '.join(engine.devices)}")]
+    names = ", ".join(gpu.name for gpu in found)
+    if engine.gpu:
+        return [
+            warning(
+                "engine-gpu",
+                f"THE GPU WILL NOT BE USED: {names} is there, the engine has GPU support and sees "
+                "no device",
+                "The driver may be older than the engine's CUDA: update it; `nvidia-smi` shows the "
+                "newest CUDA that it takes.",
+            )
+        ]
+    return [
+        warning(
+            "engine-gpu",
+            f"THE GPU WILL NOT BE USED: {names} is there, and the engine found has no GPU support; "
+            "everything runs on the CPU, many times slower",
+            _CUDA_ENGINE,
+        )
+    ]
+
+
+def check_gateway(facts: Facts) -> list[Check]:
+    version = facts.versions.get("litellm")
+    if version is None:
+        grade = failure if facts.runtime == "native" else warning
+        return [grade("gateway", "LiteLLM is not installed", _INSTALL)]
+    if version in _STOLEN_LITELLM:
+        return [
+            failure(
+                "gateway",
+                f"LiteLLM {version} is the release that carried a credential stealer",
+                f"{_INSTALL} Then change every key that this machine had in its environment.",
+                version=version,
+            )
+        ]
+    return [ok("gateway", f"LiteLLM {version}", version=version)]
+
+
+def check_docker(facts: Facts) -> list[Check]:
+    settings, docker = facts.settings, facts.docker
+    if docker is None:
+        return [ok("docker", "RUNTIME=native: Docker is not needed")]
+    if docker.trouble is not None:
+        if settings is not None and settings.runtime == "docker":
+            return [failure("docker", docker.trouble.message, docker.trouble.hint)]
+        return [ok("docker", f"{docker.trouble.message}: the services run as processes")]
+    found = [ok("docker", f"engine {docker.version or '?'}, Compose {docker.compose or '?'}",
+                version=docker.version, compose=docker.compose)]  # fmt: skip
+    if gpus(facts) and docker.gpu is False:
+        names = ", ".join(gpu.name for gpu in gpus(facts))
+        found.append(
+            warning(
+                "docker-gpu",
+                f"{names} is there, and Docker cannot pass it on: containers run on the CPU",
+                f"{_TOOLKIT} Or set RUNTIME=native in .env.",
+            )
+        )
+    elif gpus(facts) and docker.gpu:
+        found.append(ok("docker-gpu", "Docker knows NVIDIA's runtime"))
+    return found
