@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -114,14 +115,34 @@ def start(
 def build(
     phase: str, settings: Settings, paths: Paths, report: Callable[[str], None], *, gpu: bool
 ) -> None:
-    """Build the images that are missing."""
-    missing = [image for image in compose.images(gpu=gpu) if not _has_image(image)]
-    if not missing:
+    """Build the images that are missing or were made from other sources than these."""
+    source = source_fingerprint(paths)
+    old = [image for image in compose.images(gpu=gpu) if _source_of(image) != source]
+    if not old:
         return
-    report(f"building {' and '.join(missing)} (minutes, the first time)")
+    report(f"building {' and '.join(old)} (minutes, the first time)")
     done = _compose(phase, settings, paths, ["build"], BUILD_TIMEOUT_S, gpu=gpu)
     if done.returncode != 0:
         raise compose.explain(done.stderr)
+
+
+def source_fingerprint(paths: Paths) -> str:
+    """What the images are made from: 16 hex digits over the names and bytes of the sources."""
+    digest = hashlib.sha256()
+    single = [paths.project / name for name in ("uv.lock", "pyproject.toml", "docker/Dockerfile")]
+    trees = [*paths.project.glob("src/**/*"), *paths.project.glob("services/**/*")]
+    for path in [*single, *sorted(trees)]:
+        if path.is_file() and path.suffix != ".pyc":
+            digest.update(str(path.relative_to(paths.project)).encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _source_of(image: str) -> str | None:
+    """The fingerprint that an image carries; ``None`` when there is no such image."""
+    label = '{{index .Config.Labels "dev.local-ai-suite.source"}}'
+    done = _run(["docker", "image", "inspect", "--format", label, image], ASK_TIMEOUT_S)
+    return done.stdout.strip() if done is not None and done.returncode == 0 else None
 
 
 def wants_gpu(settings: Settings) -> tuple[bool, str]:
@@ -232,7 +253,11 @@ def _compose(
     phase: str, settings: Settings, paths: Paths, verb: list[str], timeout_s: float, *, gpu: bool
 ) -> subprocess.CompletedProcess[str]:
     owner = compose.owner_of(paths.env_file)
-    environment = {**os.environ, **compose.compose_environment(settings, paths, owner)}
+    environment = {
+        **os.environ,
+        **compose.compose_environment(settings, paths, owner),
+        "LAIS_SOURCE": source_fingerprint(paths),
+    }
     words = [*compose.compose_command(phase, paths, gpu=gpu), *verb]
     done = _run(words, timeout_s, environment, cwd=str(paths.project))
     if done is None:
