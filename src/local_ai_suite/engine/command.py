@@ -6,12 +6,13 @@ decided and the check after loading must find what was planned.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from local_ai_suite.fit import FitPlan
 
     from .catalog import ModelEntry
     from .find import FoundEngine
@@ -19,38 +20,14 @@ if TYPE_CHECKING:
 # llama-server's "trace" level: the lines that tell buffers and offloaded layers. It shows no
 # prompts (level 5 does).
 VERBOSITY = 4
-# Whole states of idle conversations that llama-server keeps in memory; its default is 8 GiB, which
-# no plan had counted.
-PROMPT_CACHE_MIB = 512
 # Ours in the child's environment; other LLAMA_ARG_* would change what the plan decided.
 _KEPT_OUT = ("LLAMA_ARG_", "LITELLM_", "HF_TOKEN", "LLAMA_API_KEY", "INFERENCE_API_KEY")
-
-
-@dataclass(frozen=True, slots=True)
-class LoadShape:
-    """How a model is loaded. ``ctx_size`` is the total of all slots, in tokens.
-
-    ``n_gpu_layers`` 0 is CPU only. ``None`` leaves a value to the engine.
-    """
-
-    n_gpu_layers: int
-    ctx_size: int
-    parallel: int = 1
-    cache_type_k: str = "f16"
-    cache_type_v: str = "f16"
-    flash_attn: str = "auto"
-    batch_size: int | None = None
-    ubatch_size: int | None = None
-    threads: int | None = None
-    n_cpu_moe: int = 0
-    mmap: bool = True
-    mmproj_offload: bool = True
 
 
 def arguments(
     engine: FoundEngine,
     entry: ModelEntry,
-    shape: LoadShape,
+    plan: FitPlan,
     *,
     port: int,
     slot_folder: Path | None = None,
@@ -61,30 +38,28 @@ def arguments(
         *("--host", "127.0.0.1"),
         *("--port", str(port)),
         *("--alias", entry.name),
-        *("--ctx-size", str(shape.ctx_size)),
-        *("--parallel", str(shape.parallel)),
-        *("--n-gpu-layers", str(shape.n_gpu_layers)),
-        *("--cache-type-k", shape.cache_type_k),
-        *("--cache-type-v", shape.cache_type_v),
-        *("--flash-attn", shape.flash_attn),
+        *("--ctx-size", str(plan.n_ctx)),
+        *("--parallel", str(plan.parallel)),
+        "--kv-unified" if plan.kv_unified else "--no-kv-unified",
+        *("--n-gpu-layers", str(plan.n_gpu_layers)),
+        *("--cache-type-k", plan.cache_type_k),
+        *("--cache-type-v", plan.cache_type_v),
+        *("--flash-attn", plan.flash_attention),
+        *("--batch-size", str(plan.batch_size)),
+        *("--ubatch-size", str(plan.ubatch_size)),
         *("--fit", "off"),
-        *("--cache-ram", str(PROMPT_CACHE_MIB)),
+        *("--cache-ram", str(plan.cache_ram_bytes // 2**20)),
         *("--verbosity", str(VERBOSITY)),
         *("--no-webui", "--slots", "--metrics", "--jinja", "--no-context-shift"),
     ]
-    if shape.batch_size is not None:
-        words += ["--batch-size", str(shape.batch_size)]
-    if shape.ubatch_size is not None:
-        words += ["--ubatch-size", str(shape.ubatch_size)]
-    if shape.threads is not None:
-        words += ["--threads", str(shape.threads), "--threads-batch", str(shape.threads)]
-    if shape.n_cpu_moe:
-        words += ["--n-cpu-moe", str(shape.n_cpu_moe)]
-    if not shape.mmap:
+    if plan.threads is not None:
+        words += ["--threads", str(plan.threads), "--threads-batch", str(plan.threads)]
+    if plan.n_cpu_moe:
+        words += ["--n-cpu-moe", str(plan.n_cpu_moe)]
+    if not plan.mmap:
         words += ["--load-mode", "none"]
     if entry.mmproj is not None:
         words += ["--mmproj", str(entry.mmproj)]
-        words += [] if shape.mmproj_offload else ["--no-mmproj-offload"]
     if entry.kind == "embed":
         words += ["--embedding", "--pooling", entry.file.pooling_type or "mean"]
     elif entry.kind == "rerank":
@@ -123,5 +98,5 @@ def _understood(words: list[str], flags: frozenset[str] | None) -> list[str]:
 # Added to llama-server in 2025 and 2026; an older one works without them.
 _OPTIONAL = frozenset({
     "--fit", "--cache-ram", "--no-webui", "--jinja", "--slots", "--metrics", "--no-context-shift",
-    "--slot-save-path", "--load-mode",
+    "--slot-save-path", "--load-mode", "--kv-unified", "--no-kv-unified",
 })  # fmt: skip

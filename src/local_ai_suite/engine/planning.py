@@ -1,54 +1,168 @@
-"""How a model is loaded on this machine, and the bytes it will hold."""
+"""How a model is loaded on this machine, and the bytes it will hold: the fit planner, asked."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from .command import LoadShape
+from local_ai_suite.errors import FitError
+from local_ai_suite.fit import FitPlan, FitRequest
+from local_ai_suite.fit import plan as fit_plan
+from local_ai_suite.gguf import read_gguf
+
+from .ledger import minus
 from .readback import Expected
 
 if TYPE_CHECKING:
+    from local_ai_suite.hardware import Hardware
     from local_ai_suite.settings import Settings
 
     from .catalog import ModelEntry
+    from .ledger import Bytes
+
+# A context that is good to work with (fit's CONTEXT_GOOD): with at least this much a model is
+# placed beside the others rather than in their place.
+SIDE_BY_SIDE_CONTEXT = 16_384
+# Kept free per device beside everything projected; fit's own margins (fit/machine.py), taken off
+# once for all models together instead of once per model.
+_GPU_MARGIN_LEAST, _GPU_MARGIN_SHARE = 256 * 2**20, 0.04
+_MEMORY_MARGIN_LEAST, _MEMORY_MARGIN_MOST, _MEMORY_MARGIN_SHARE = 512 * 2**20, 2 * 2**30, 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The shape to load a model in, the bytes it takes per device, and why, in words."""
+    """A fit plan and the bytes per device that the ledger holds for it.
 
-    shape: LoadShape
+    ``alongside`` names the models that it was planned to live beside.
+    """
+
+    fit: FitPlan
     need: Mapping[str, int]
-    reasons: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
+    alongside: tuple[str, ...] = ()
 
     @property
     def context_per_slot(self) -> int:
-        return self.shape.ctx_size // self.shape.parallel
+        return self.fit.ctx_size
 
     def expected(self) -> Expected:
+        """What the engine's log should show; the runtime's overhead is in no log."""
         return Expected(
-            n_gpu_layers=self.shape.n_gpu_layers,
-            context_per_slot=self.context_per_slot,
-            parallel=self.shape.parallel,
-            bytes_by_device=dict(self.need),
+            n_gpu_layers=self.fit.n_gpu_layers,
+            context_per_slot=self.fit.ctx_size,
+            parallel=self.fit.parallel,
+            bytes_by_device={
+                item.name: item.parts.total - item.parts.overhead for item in self.fit.devices
+            },
         )
 
 
-# A model, and the bytes that are free for it per device.
-Planner = Callable[["ModelEntry", Mapping[str, int]], Plan]
+# A model, the bytes that models may hold in all, and what others hold now: all, and pinned ones.
+Planner = Callable[["ModelEntry", "Bytes", Mapping[str, "Bytes"], Mapping[str, "Bytes"]], Plan]
 
 
-def plain_planner(settings: Settings) -> Planner:
-    """CPU only, and the context of the settings; until the fit planner decides."""
+@dataclass(slots=True)
+class FitPlanner:
+    """Plans with what the settings and the model's own section have decided."""
 
-    def plan(entry: ModelEntry, _: Mapping[str, int]) -> Plan:
-        trained = entry.file.context_length or 4096
-        ctx = entry.overrides.ctx_size or settings.ctx_size or min(trained, 4096)
-        slots = entry.overrides.parallel or settings.parallel or 1
-        shape = LoadShape(n_gpu_layers=0, ctx_size=ctx * slots, parallel=slots)
-        return Plan(shape, {"CPU": entry.file.size_bytes + 256 * 2**20})
+    settings: Settings
+    machine: Hardware
+    engine_has_gpu: bool
+    learned: int = 0
+    warnings: list[str] = field(default_factory=list)
 
-    return plan
+    def __call__(
+        self,
+        entry: ModelEntry,
+        capacity: Bytes,
+        held: Mapping[str, Bytes],
+        pinned: Mapping[str, Bytes],
+    ) -> Plan:
+        """The plan beside all others if it is nearly as good as the one in their place.
+
+        Raises FitError for a model that does not fit even then.
+        """
+        alone = fit_plan(self._request(entry, _left(capacity, pinned)))
+        if not alone.fits and not self._is_explicit(entry):
+            raise FitError(
+                f"{entry.name} does not fit: {'; '.join(alone.warnings)}",
+                hint="Choose a smaller model or quantization; `lais plan-fit` shows what fits.",
+                model=entry.name,
+            )
+        if held.keys() - pinned.keys():
+            beside = fit_plan(self._request(entry, _left(capacity, held)))
+            enough = min(alone.ctx_size, SIDE_BY_SIDE_CONTEXT)
+            same = (beside.n_gpu_layers, beside.n_cpu_moe) == (alone.n_gpu_layers, alone.n_cpu_moe)
+            if beside.fits and same and beside.ctx_size >= enough:
+                return Plan(beside, need_of(beside), tuple(held))
+        need = need_of(alone)
+        if not alone.fits:
+            # What was set explicitly is tried; the ledger then gives it all there is.
+            room = _left(capacity, pinned)
+            need = {name: min(size, max(0, room.get(name, 0))) for name, size in need.items()}
+        return Plan(alone, need, tuple(pinned))
+
+    def _request(self, entry: ModelEntry, free: Bytes) -> FitRequest:
+        settings, own = self.settings, entry.overrides
+        gpus = tuple(
+            replace(gpu, free_bytes=max(0, free.get(f"CUDA{number}", 0)))
+            for number, gpu in enumerate(self.machine.visible(settings.cuda_visible_devices))
+        )
+        machine = replace(
+            self.machine, gpus=gpus, memory_available_bytes=max(0, free.get("CPU", 0))
+        )
+        return FitRequest(
+            model=entry.file,
+            hardware=machine,
+            purpose="embed" if entry.embeds else "code" if entry.kind == "code" else "chat",
+            projector=read_gguf(entry.mmproj) if entry.mmproj is not None else None,
+            n_gpu_layers=_first(own.n_gpu_layers, settings.n_gpu_layers),
+            ctx_size=_first(own.ctx_size, settings.ctx_size),
+            parallel=_first(own.parallel, settings.parallel),
+            cache_type_k=_cache_type(own.cache_type_k, settings.cache_type_k),
+            cache_type_v=_cache_type(own.cache_type_v, settings.cache_type_v),
+            threads=settings.threads,
+            engine_has_gpu=self.engine_has_gpu,
+            margin_gpu=0,
+            margin_memory=0,
+            learned=self.learned,
+        )
+
+    def _is_explicit(self, entry: ModelEntry) -> bool:
+        own, all_models = entry.overrides, self.settings
+        values = (own.n_gpu_layers, own.ctx_size, all_models.n_gpu_layers, all_models.ctx_size)
+        return any(value is not None for value in values)
+
+
+def capacity(machine: Hardware, settings: Settings, *, engine_has_gpu: bool) -> dict[str, int]:
+    """The bytes that models may hold in all, per device: what is free now, less the margins."""
+    available = machine.memory_available_bytes or 0
+    share = int((machine.memory_total_bytes or 0) * _MEMORY_MARGIN_SHARE)
+    margin = min(_MEMORY_MARGIN_MOST, max(_MEMORY_MARGIN_LEAST, share))
+    found = {"CPU": max(0, available - margin)}
+    visible = machine.visible(settings.cuda_visible_devices) if engine_has_gpu else ()
+    for number, gpu in enumerate(visible):
+        margin = max(_GPU_MARGIN_LEAST, int((gpu.total_bytes or 0) * _GPU_MARGIN_SHARE))
+        found[f"CUDA{number}"] = max(0, (gpu.free_bytes or 0) - margin)
+    return found
+
+
+def need_of(plan: FitPlan) -> dict[str, int]:
+    """Bytes per device, of devices that the plan uses."""
+    return {item.name: item.parts.total for item in plan.devices if item.parts.total}
+
+
+def _left(capacity: Bytes, held: Mapping[str, Bytes]) -> dict[str, int]:
+    left = dict(capacity)
+    for need in held.values():
+        left = minus(left, need)
+    return left
+
+
+def _first(*values: int | None) -> int | None:
+    return next((value for value in values if value is not None), None)
+
+
+def _cache_type(own: str | None, of_all: str) -> str | None:
+    value = own or of_all
+    return None if value == "auto" else value

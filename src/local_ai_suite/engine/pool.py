@@ -20,7 +20,7 @@ from local_ai_suite.errors import EngineError, FitError, LoadFailed, SuiteError
 from local_ai_suite.process import Clock, SystemClock
 
 from .events import Events
-from .ledger import Ledger, Phase, View, decide, minus, next_look
+from .ledger import Ledger, Phase, View, decide, next_look
 from .model import Model, ModelUnavailable, ModelUnknown, Waiter
 from .model import facts as model_facts
 from .readback import Actual, compare
@@ -202,7 +202,7 @@ class Pool:
         if model.phase is Phase.UNLOADED and waiting is not None and not model.planned:
             try:
                 model.planned = True
-                model.plan = self._planner(model.entry, self._room(model))
+                model.plan = self._plan(model)
             except SuiteError as exc:
                 self._failed(model, exc)
                 return None
@@ -221,14 +221,15 @@ class Pool:
             leaving=model.leaving,
         )
 
-    def _room(self, model: Model) -> dict[str, int]:
-        """The bytes that ``model`` may plan with: all but those of pinned models."""
-        room = self.ledger.capacity
-        held = self.ledger.held()
-        for other in self._models:
-            if other is not model and other.entry.overrides.pinned and other.name in held:
-                room = minus(room, held[other.name])
-        return dict(room)
+    def _plan(self, model: Model) -> Plan:
+        """Raises FitError, GgufError."""
+        held = {name: need for name, need in self.ledger.held().items() if name != model.name}
+        pinned = {
+            other.name: held[other.name]
+            for other in self._models
+            if other.entry.overrides.pinned and other.name in held
+        }
+        return self._planner(model.entry, self.ledger.capacity, held, pinned)
 
     def _named(self, name: str) -> Model:
         return next(model for model in self._models if model.name == name)

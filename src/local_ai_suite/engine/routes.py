@@ -71,7 +71,7 @@ def model_meta(model: Model) -> dict[str, Any]:
         n_ctx = model.plan.context_per_slot
     parallel = model.actual.parallel if model.actual else None
     if parallel is None and model.plan is not None:
-        parallel = model.plan.shape.parallel
+        parallel = model.plan.fit.parallel
     return {
         "kind": entry.kind,
         "status": status(model),

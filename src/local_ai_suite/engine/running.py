@@ -142,7 +142,7 @@ class LlamaServer:
         command = arguments(
             launch.found,
             self._entry,
-            self._plan.shape,
+            self._plan.fit,
             port=port,
             slot_folder=launch.slot_folder,
         )

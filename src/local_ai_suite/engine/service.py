@@ -14,7 +14,7 @@ from local_ai_suite.errors import EngineError, SuiteError
 from .catalog import Catalog, configured_models
 from .find import FoundEngine, find_engine
 from .model import Model, ModelUnknown
-from .planning import plain_planner
+from .planning import FitPlanner, capacity
 from .pool import Pool
 from .running import Launch
 
@@ -29,8 +29,6 @@ logger = logging.getLogger(__name__)
 
 # How long a broken exchange waits for word of its engine's death, which comes within milliseconds.
 CAUSE_SECONDS = 0.25
-# What the operating system, the gateway and the desktop keep; the rest may be planned with.
-MEMORY_SHARE = 0.9
 
 Signature = tuple[tuple[str, int, int], ...]
 
@@ -77,8 +75,8 @@ class EngineService:
         )
         pool = Pool(
             catalog.entries,
-            capacity=capacity(machine, found, settings),
-            planner=plain_planner(settings),
+            capacity=capacity(machine, settings, engine_has_gpu=found.gpu is not False),
+            planner=FitPlanner(settings, machine, found.gpu is not False),
             launch=launch,
             keep_alive=settings.keep_alive,
             on_misfit=settings.on_misfit,
@@ -139,16 +137,6 @@ class EngineService:
 
     async def close(self) -> None:
         await self.pool.close()
-
-
-def capacity(machine: Hardware, found: FoundEngine, settings: Settings) -> dict[str, int]:
-    """The bytes that models may hold, per device. A GPU that the engine can't use has none."""
-    memory = machine.memory_available_bytes or machine.memory_total_bytes or 0
-    devices = {"CPU": int(memory * MEMORY_SHARE)}
-    if found.gpu is not False:
-        for number, gpu in enumerate(machine.visible(settings.cuda_visible_devices)):
-            devices[f"CUDA{number}"] = gpu.free_bytes or gpu.total_bytes or 0
-    return devices
 
 
 def _signature(settings: Settings, paths: Paths) -> Signature:
