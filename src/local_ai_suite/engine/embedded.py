@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 # A generation under way may hold the engine's main loop; then the process ends without it.
-STOP_SECONDS = 5
+STOP_SECONDS = 3
 PARENT_POLL_SECONDS = 1.0
 BAD_ARGUMENT = 2
 NOT_LOADED = 1

@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -68,35 +68,47 @@ def find_engines(
 
     A named ``LLAMA_SERVER`` that can't be run raises too.
     """
-    env = dict(os.environ if environ is None else environ)
-    inquire = ask or _ask
-    found: list[FoundEngine] = []
-    if settings.llama_server:
-        path = _named(settings.llama_server, paths, env)
-        where = settings.sources.get("LLAMA_SERVER", "the settings")
-        found.append(_native("setting", path, f"LLAMA_SERVER names it ({where})", env, inquire))
-    built = built_engine(paths)
-    if _runnable(built):
-        reason = "`lais engine build` compiled it for this machine"
-        found.append(_native("built", built, reason, env, inquire))
-    if on_path := shutil.which("llama-server", path=env.get("PATH")):
-        found.append(_native("path", Path(on_path), "it is on PATH", env, inquire))
-    if importlib.util.find_spec("xllamacpp") is not None:
-        found.append(_embedded(env, inquire))
+    found = tuple(_candidates(settings, paths, environ, ask))
     if not found:
-        raise EngineNotFound(
-            "no inference engine: LLAMA_SERVER is not set, llama-server is not on PATH, "
-            "and the embedded engine (xllamacpp) is not installed",
-            hint="Run `make up-p1`, which installs the embedded engine, or `lais engine build`.",
-        )
-    return tuple(found)
+        raise _none()
+    return found
 
 
 def find_engine(
     settings: Settings, paths: Paths, *, environ: Mapping[str, str] | None = None
 ) -> FoundEngine:
-    """The engine to use. Raises EngineNotFound."""
-    return find_engines(settings, paths, environ=environ)[0]
+    """The engine to use; the others are not asked. Raises EngineNotFound."""
+    found = next(_candidates(settings, paths, environ, None), None)
+    if found is None:
+        raise _none()
+    return found
+
+
+def _candidates(
+    settings: Settings, paths: Paths, environ: Mapping[str, str] | None, ask: Ask | None
+) -> Iterator[FoundEngine]:
+    env = dict(os.environ if environ is None else environ)
+    inquire = ask or _ask
+    if settings.llama_server:
+        path = _named(settings.llama_server, paths, env)
+        where = settings.sources.get("LLAMA_SERVER", "the settings")
+        yield _native("setting", path, f"LLAMA_SERVER names it ({where})", env, inquire)
+    built = built_engine(paths)
+    if _runnable(built):
+        reason = "`lais engine build` compiled it for this machine"
+        yield _native("built", built, reason, env, inquire)
+    if on_path := shutil.which("llama-server", path=env.get("PATH")):
+        yield _native("path", Path(on_path), "it is on PATH", env, inquire)
+    if importlib.util.find_spec("xllamacpp") is not None:
+        yield _embedded(env, inquire)
+
+
+def _none() -> EngineNotFound:
+    return EngineNotFound(
+        "no inference engine: LLAMA_SERVER is not set, llama-server is not on PATH, "
+        "and the embedded engine (xllamacpp) is not installed",
+        hint="Run `make up-p1`, which installs the embedded engine, or `lais engine build`.",
+    )
 
 
 def _named(text: str, paths: Paths, env: Mapping[str, str]) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from .ledger import Phase
 
 if TYPE_CHECKING:
     import asyncio
+    from pathlib import Path
 
     from local_ai_suite.errors import SuiteError
 
@@ -39,11 +41,19 @@ class Waiter:
     future: asyncio.Future[Running]
 
 
+_numbers = itertools.count(1)
+
+
 @dataclass(eq=False)
 class Model:
-    """A model's record. Only the pool writes it."""
+    """A model's record. Only the pool writes it.
+
+    ``key`` stays what it is when the catalog gives the model other names. ``dropped``: the catalog
+    knows it no more; it is forgotten when its engine is gone.
+    """
 
     entry: ModelEntry
+    key: str = field(default_factory=lambda: f"model-{next(_numbers)}")
     phase: Phase = Phase.UNLOADED
     plan: Plan | None = None
     planned: bool = False  # for those who wait now; the next load is planned anew
@@ -58,6 +68,8 @@ class Model:
     waiters: deque[Waiter] = field(default_factory=deque)
     closed: bool = False
     leaving: bool = False
+    dropped: bool = False
+    identity: tuple[int, ...] | None = None  # of the file, when it was loaded
     failures: int = 0
     failure: SuiteError | None = None
     retry_at: float = 0.0
@@ -69,6 +81,23 @@ class Model:
     @property
     def name(self) -> str:
         return self.entry.name
+
+    @property
+    def was_replaced(self) -> bool:
+        """Another file lies where the loaded one was. A removed one goes on being served."""
+        if self.identity is None:
+            return False
+        now = file_identity(self.entry.path)
+        return now is not None and now != self.identity
+
+
+def file_identity(path: Path) -> tuple[int, ...] | None:
+    """What changes when a file is replaced or written to; ``None`` if it is not there."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns)
 
 
 def facts(model: Model, now: float) -> dict[str, Any]:
@@ -90,6 +119,22 @@ def facts(model: Model, now: float) -> dict[str, Any]:
         "deaths": len(model.deaths),
         "last_death": model.last_death,
         "deviations": [item.message for item in model.deviations],
+        "plan": _plan_facts(model.plan) if model.plan is not None else None,
+    }
+
+
+def _plan_facts(plan: Plan) -> dict[str, Any]:
+    fit = plan.fit
+    return {
+        "n_gpu_layers": fit.n_gpu_layers,
+        "ctx_size": fit.ctx_size,
+        "parallel": fit.parallel,
+        "cache_type_k": fit.cache_type_k,
+        "cache_type_v": fit.cache_type_v,
+        "tokens_per_second": fit.tokens_per_second,
+        "alongside": list(plan.alongside),
+        "reasons": list(fit.reasons),
+        "warnings": list(fit.warnings),
     }
 
 

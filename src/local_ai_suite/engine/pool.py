@@ -12,16 +12,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from local_ai_suite.errors import EngineError, FitError, LoadFailed, SuiteError
-from local_ai_suite.process import Clock, SystemClock
+from local_ai_suite.process import Clock, Exit, SystemClock
 
 from .events import Events
 from .ledger import Ledger, Phase, View, decide, next_look
-from .model import Model, ModelUnavailable, ModelUnknown, Waiter
+from .model import Model, ModelUnavailable, ModelUnknown, Waiter, file_identity
 from .model import facts as model_facts
 from .readback import Actual, compare
 
@@ -44,7 +44,12 @@ RESTARTS = 3
 RESTART_WINDOW = 600.0
 RESTART_BACKOFF = (0.0, 1.0, 5.0)
 
+# How often an engine with requests in flight is asked whether it still turns its loop.
+WATCH_SECONDS = 30.0
+
 Launcher = Callable[["ModelEntry", "Plan"], "Running"]
+# From the bytes that our models hold to the bytes that models may hold in all, measured now.
+Measure = Callable[["Bytes"], Awaitable[dict[str, int]]]
 
 
 class Lease:
@@ -75,6 +80,7 @@ class Pool:
         capacity: Bytes,
         planner: Planner,
         launch: Launcher,
+        measure: Measure | None = None,
         keep_alive: float,
         on_misfit: Literal["fail", "warn"] = "fail",
         clock: Clock | None = None,
@@ -84,6 +90,7 @@ class Pool:
         self.events = Events()
         self._planner = planner
         self._launch = launch
+        self._measure = measure
         self._keep_alive = keep_alive
         self._on_misfit = on_misfit
         self._clock = clock or SystemClock()
@@ -105,8 +112,7 @@ class Pool:
         """Raises ModelUnknown."""
         model = self._by_name.get(name)
         if model is None:
-            known = ", ".join(sorted(model.name for model in self._models))
-            raise ModelUnknown(f"The model {name!r} does not exist.", hint=f"There are: {known}.")
+            raise _unknown(name, self._models)
         return model
 
     async def acquire(self, model: Model, *, again: bool = False) -> Lease:
@@ -117,6 +123,8 @@ class Pool:
         """
         if model.phase is Phase.READY and not model.closed and not model.waiters:
             return self._admit(model, 0.0)
+        if model.phase is Phase.UNLOADED and self._measure is not None:
+            self.ledger.capacity = await self._measure(self.ledger.used())
         self._check(model, again=again)
         waiter = Waiter(self._clock.now(), asyncio.get_running_loop().create_future())
         model.waiters.append(waiter)
@@ -135,13 +143,10 @@ class Pool:
 
     async def unload(self, model: Model) -> None:
         """Stop ``model`` when its requests are done; new ones wait and bring it back."""
-        task = model.task
-        if model.phase is Phase.UNLOADED or task is None:
-            model.restart_at = None
-            return
-        model.leaving = True
-        self._turn()
-        await asyncio.wait({task})
+        model.restart_at = None
+        self.retire(model)
+        if model.task is not None:
+            await asyncio.wait({model.task})
 
     async def close(self) -> None:
         """Stop everything at once; requests under way get an error."""
@@ -162,16 +167,22 @@ class Pool:
         for entry in entries:
             model = known.pop((entry.path, entry.overrides), None) or Model(entry)
             model.entry = entry
+            model.dropped = False
             kept.append(model)
+        self._by_name = {name: model for model in reversed(kept) for name in model.entry.names}
         for gone in known.values():
-            gone.leaving = True
+            gone.leaving = gone.dropped = True
+            self._answer_waiters(gone, _unknown(gone.name, kept))
             if gone.phase is not Phase.UNLOADED:
                 kept.append(gone)
         self._models = kept
-        self._by_name = {
-            name: model for model in reversed(kept) if not model.leaving
-            for name in model.entry.names
-        }  # fmt: skip
+        self._turn()
+
+    def retire(self, model: Model) -> None:
+        """Stop ``model`` when its requests are done; who asks for it next loads it anew."""
+        if model.phase is not Phase.UNLOADED:
+            model.leaving = True
+            self._turn()
 
     # The turn
 
@@ -182,16 +193,19 @@ class Pool:
         now = self._clock.now()
         views = [view for model in self._models if (view := self._view(model, now)) is not None]
         decision = decide(views, self.ledger.capacity, now, fair_wait=self._fair_wait)
+        by_key = {model.key: model for model in self._models}
         for model in self._models:
-            was, model.closed = model.closed, model.name in decision.closed
+            # One that is stopped now admits nobody either, though it was closed a moment ago.
+            closed = model.key in decision.closed or model.key in decision.stop
+            was, model.closed = model.closed, closed
             if was and not model.closed:
                 self._admit_waiters(model)
-        for name, reason in decision.refused.items():
-            self._refuse(self._named(name), reason)
-        for name in decision.stop:
-            self._stop(self._named(name))
-        for name in decision.load:
-            self._load(self._named(name))
+        for key, reason in decision.refused.items():
+            self._refuse(by_key[key], reason)
+        for key in decision.stop:
+            self._stop(by_key[key])
+        for key in decision.load:
+            self._load(by_key[key])
         self._set_timer(views, now)
 
     def _view(self, model: Model, now: float) -> View | None:
@@ -209,7 +223,7 @@ class Pool:
         need = model.plan.need if model.plan is not None else {}
         own = model.entry.overrides.keep_alive
         return View(
-            name=model.name,
+            name=model.key,
             phase=model.phase,
             need=need,
             in_flight=model.in_flight,
@@ -223,16 +237,14 @@ class Pool:
 
     def _plan(self, model: Model) -> Plan:
         """Raises FitError, GgufError."""
-        held = {name: need for name, need in self.ledger.held().items() if name != model.name}
+        held = self.ledger.held()
+        others = {other.name: held[other.key] for other in self._models if other.key in held}
         pinned = {
-            other.name: held[other.name]
+            other.name: held[other.key]
             for other in self._models
-            if other.entry.overrides.pinned and other.name in held
+            if other.entry.overrides.pinned and other.key in held
         }
-        return self._planner(model.entry, self.ledger.capacity, held, pinned)
-
-    def _named(self, name: str) -> Model:
-        return next(model for model in self._models if model.name == name)
+        return self._planner(model.entry, self.ledger.capacity, others, pinned)
 
     def _set_timer(self, views: list[View], now: float) -> None:
         if self._timer is not None:
@@ -316,9 +328,10 @@ class Pool:
 
     def _load(self, model: Model) -> None:
         assert model.plan is not None  # noqa: S101
-        self.ledger.hold(model.name, model.plan.need)
+        self.ledger.hold(model.key, model.plan.need)
         model.phase = Phase.LOADING
         model.restart_at = None
+        model.identity = file_identity(model.entry.path)
         model.engine = self._launch(model.entry, model.plan)
         model.task = task = asyncio.create_task(self._live(model, model.engine, model.plan))
         self._tasks.add(task)
@@ -340,7 +353,7 @@ class Pool:
             actual = await engine.ready()
             self._prove(model, plan, actual)
             self._became_ready(model, actual, began)
-            ended = await engine.exited()
+            ended = await self._until_gone(model, engine)
             if not ended.asked and not self._closing:
                 error = self._died(model, ended.reason)
         except SuiteError as exc:
@@ -354,6 +367,24 @@ class Pool:
         finally:
             await engine.stop()
             self._gone(model, error)
+
+    async def _until_gone(self, model: Model, engine: Running) -> Exit:
+        """Wait for the end of the engine; one that does not answer any more is ended."""
+        gone = asyncio.create_task(engine.exited())
+        while True:
+            pause = asyncio.create_task(self._clock.sleep(WATCH_SECONDS))
+            await asyncio.wait({gone, pause}, return_when=asyncio.FIRST_COMPLETED)
+            pause.cancel()
+            if gone.done():
+                return gone.result()
+            if not model.in_flight or model.phase is not Phase.READY:
+                continue
+            asking = asyncio.create_task(engine.responsive())
+            await asyncio.wait({gone, asking}, return_when=asyncio.FIRST_COMPLETED)
+            if not gone.done() and not asking.result():
+                await engine.stop()
+                return Exit(None, asked=False, reason="it stalled and was ended")
+            asking.cancel()
 
     def _prove(self, model: Model, plan: Plan, actual: Actual) -> None:
         """Compare with the plan. Raises LoadFailed for a misfit unless ON_MISFIT=warn."""
@@ -404,7 +435,7 @@ class Pool:
 
     def _gone(self, model: Model, error: SuiteError | None) -> None:
         """The process is gone: give back its bytes, whatever happened before."""
-        self.ledger.release(model.name)
+        self.ledger.release(model.key)
         model.phase = Phase.UNLOADED
         model.planned = False
         model.engine = model.task = None
@@ -412,9 +443,10 @@ class Pool:
         model.in_flight = 0
         model.loaded_at = None
         model.closed = False
-        if model.leaving and model.name not in self._by_name:
-            self._models.remove(model)
         model.leaving = False
+        if model.dropped:
+            self._models.remove(model)
+            self._answer_waiters(model, _unknown(model.name, self._models))
         if error is None:
             self.events.send("unloaded", model=model.name)
         elif model.retry_at > self._clock.now():
@@ -423,6 +455,11 @@ class Pool:
 
     def facts(self, model: Model) -> dict[str, Any]:
         return model_facts(model, self._clock.now())
+
+
+def _unknown(name: str, models: Iterable[Model]) -> ModelUnknown:
+    known = ", ".join(sorted({name for model in models for name in model.entry.names}))
+    return ModelUnknown(f"The model {name!r} does not exist.", hint=f"There are: {known}.")
 
 
 def _engine(model: Model) -> Running:

@@ -13,7 +13,7 @@ import orjson
 
 from local_ai_suite.errors import LoadFailed
 from local_ai_suite.process import ChildProcess, Clock, Exit, SystemClock
-from local_ai_suite.wire.upstream import Upstream, UpstreamError
+from local_ai_suite.wire.upstream import Upstream, UpstreamError, UpstreamTimeout
 
 from .command import arguments, environment
 from .readback import Actual, LogFacts, failure_reason
@@ -30,7 +30,14 @@ if TYPE_CHECKING:
 ASK_SECONDS = 10.0
 # A readiness probe that hangs must not hide a process that has died.
 PROBE_SECONDS = 2.0
+# Between two batches the engine answers; on a slow CPU one batch of a large model takes minutes.
+STALL_SECONDS = 300.0
+# Nothing at all for this long while a request is under way; an answer that is not streamed may take
+# an hour on a slow CPU, and a stalled engine is found by STALL_SECONDS.
+SILENCE_SECONDS = 3600.0
 MAX_ANSWER = 4 * 1024 * 1024
+# Stopping a service must take no more than 10 s in all, and answers under way get 5 s of them.
+STOP_SECONDS = 4.0
 # The port was free when it was chosen; somebody may take it before the engine binds it.
 PORT_TRIES = 3
 _PORT_TAKEN = ("couldn't bind", "could not bind", "address already in use", "failed to listen")
@@ -51,6 +58,7 @@ class Running(Protocol):
     async def ready(self) -> Actual: ...
     async def exited(self) -> Exit: ...
     async def stop(self) -> None: ...
+    async def responsive(self) -> bool: ...
     def log_tail(self) -> list[str]: ...
 
 
@@ -63,6 +71,7 @@ class Launch:
     slot_folder: Path | None
     cuda_visible_devices: str | None
     load_seconds: float
+    stall_seconds: float = STALL_SECONDS
 
     def __call__(self, entry: ModelEntry, plan: Plan) -> Running:
         return LlamaServer(self, entry, plan)
@@ -120,16 +129,29 @@ class LlamaServer:
         await self._child.stop()
         self._upstream.close()
 
-    async def ask(self, method: str, target: str, body: bytes = b"") -> tuple[int, Any]:
+    async def responsive(self) -> bool:
+        """Whether its main loop turns: ``/slots`` is answered there, ``/health`` is not."""
+        try:
+            await self.ask("GET", "/slots", seconds=self._launch.stall_seconds)
+        except UpstreamError:
+            return self._child.exit is not None  # its death is told elsewhere
+        return True
+
+    async def ask(
+        self, method: str, target: str, body: bytes = b"", *, seconds: float = ASK_SECONDS
+    ) -> tuple[int, Any]:
         """One small question. Status and JSON (``None`` if it is none). Raises UpstreamError."""
-        async with asyncio.timeout(ASK_SECONDS):
-            headers = [*self.headers, (b"content-type", b"application/json")]
-            exchange = await self._upstream.start(method, target, headers, body)
-            try:
-                await exchange.head()
-                answer = await exchange.read_all(MAX_ANSWER)
-            finally:
-                exchange.close()
+        headers = [*self.headers, (b"content-type", b"application/json")]
+        try:
+            async with asyncio.timeout(seconds):
+                exchange = await self._upstream.start(method, target, headers, body)
+                try:
+                    await exchange.head()
+                    answer = await exchange.read_all(MAX_ANSWER)
+                finally:
+                    exchange.close()
+        except TimeoutError as exc:
+            raise UpstreamTimeout(f"{target} was not answered within {seconds:g} s.") from exc
         try:
             return exchange.status, orjson.loads(answer)
         except orjson.JSONDecodeError:
@@ -152,7 +174,7 @@ class LlamaServer:
             cuda_visible_devices=launch.cuda_visible_devices,
             parent=os.getpid(),
         )
-        upstream = Upstream("127.0.0.1", port)
+        upstream = Upstream("127.0.0.1", port, silence_timeout_s=SILENCE_SECONDS)
         child = ChildProcess(
             f"engine {self._entry.name}",
             command,
@@ -161,6 +183,7 @@ class LlamaServer:
             env=env,
             log_file=launch.log_folder / f"engine-{safe_name(self._entry.name)}.log",
             on_line=self._facts.read,
+            stop_seconds=STOP_SECONDS,
             clock=self._clock,
         )
         return child, upstream

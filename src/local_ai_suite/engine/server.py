@@ -146,7 +146,7 @@ class EngineApp:
             model = self._service.default
         if wrong := mismatch(model.entry, FORWARDED[path]):
             raise BodyError(wrong, hint="GET /v1/models tells what each model can do.")
-        lease = await self._pool.acquire(model)
+        lease = await self._service.admit(model)
         try:
             await self._pass_on(scope, send, lease, body)
         finally:

@@ -13,6 +13,7 @@ from local_ai_suite.errors import EngineError, SuiteError
 
 from .catalog import Catalog, configured_models
 from .find import FoundEngine, find_engine
+from .ledger import plus
 from .model import Model, ModelUnknown
 from .planning import FitPlanner, capacity
 from .pool import Pool
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from local_ai_suite.paths import Paths
     from local_ai_suite.settings import Settings
 
+    from .ledger import Bytes
     from .pool import Lease
 
 logger = logging.getLogger(__name__)
@@ -73,11 +75,13 @@ class EngineService:
             cuda_visible_devices=settings.cuda_visible_devices,
             load_seconds=settings.load_timeout,
         )
+        room = capacity(machine, settings, engine_has_gpu=found.gpu is not False)
         pool = Pool(
             catalog.entries,
-            capacity=capacity(machine, settings, engine_has_gpu=found.gpu is not False),
+            capacity=room,
             planner=FitPlanner(settings, machine, found.gpu is not False),
             launch=launch,
+            measure=_Measure(settings, found.gpu is not False, room),
             keep_alive=settings.keep_alive,
             on_misfit=settings.on_misfit,
         )
@@ -94,6 +98,13 @@ class EngineService:
         except ModelUnknown:
             await self.refresh()
             return self.pool.find(name)
+
+    async def admit(self, model: Model) -> Lease:
+        """``model`` for one request, loaded anew if its file was replaced meanwhile."""
+        if model.was_replaced:
+            await self.refresh()
+            self.pool.retire(model)
+        return await self.pool.acquire(model)
 
     async def refresh(self) -> None:
         """Take up new files and a changed ``models.toml``. A broken catalog changes nothing."""
@@ -137,6 +148,25 @@ class EngineService:
 
     async def close(self) -> None:
         await self.pool.close()
+
+
+class _Measure:
+    """What is free now, with what our own models hold: others come and go on the same machine."""
+
+    def __init__(self, settings: Settings, engine_has_gpu: bool, at_start: Bytes) -> None:
+        self._settings = settings
+        self._engine_has_gpu = engine_has_gpu
+        self._memory = at_start["CPU"]
+
+    async def __call__(self, used: Bytes) -> dict[str, int]:
+        machine = await asyncio.to_thread(hardware.detect)
+        free = capacity(machine, self._settings, engine_has_gpu=self._engine_has_gpu)
+        if not used.get("CPU"):
+            self._memory = free["CPU"]
+        # Mapped weights count as available memory although a model needs them: adding what models
+        # hold would count them twice, so it never becomes more than there was without models.
+        found = plus(free, used)
+        return {**found, "CPU": min(found["CPU"], self._memory)}
 
 
 def _signature(settings: Settings, paths: Paths) -> Signature:
