@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from local_ai_suite.engine.catalog import configured_models
 from local_ai_suite.errors import LoadFailed, StackError
 from local_ai_suite.stack import docker, native, probe, status
 from local_ai_suite.stack.ports import check_free
@@ -105,8 +104,6 @@ def _start(
     if marked_processes(paths.project) or paths.run_file.exists():
         ended = native.sweep(paths)
         notes.append(f"the last run had crashed; {ended} leftover processes were ended")
-    # A wrong or broken model file is told here, in one sentence, before anything starts.
-    configured_models(settings, paths)
     choice = docker.choose(settings)
     report(f"runtime {choice.runtime}: {choice.reason}")
     check_free("INFERENCE_PORT", settings.inference_port)
