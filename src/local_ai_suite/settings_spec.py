@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +18,7 @@ _WHOLE_NUMBER = re.compile(r"[0-9]{1,12}")  # int() also takes 1_000, +1 and dig
 _SECONDS_FORM = re.compile(r"([0-9]{1,9}(?:\.[0-9]+)?)([smh]?)")
 _KEY_FORM = re.compile(r"[!-~]{8,}")  # goes into an HTTP header
 _DEVICE_FORM = re.compile(r"-?[0-9]{1,4}|(?:GPU|MIG)-[0-9A-Za-z/-]+")
+_WINDOWS_FORM = re.compile(r"[A-Za-z]:[\\/]|\\\\")  # D:\models, \\server\share
 _HOST_FORM = re.compile(r"(?:\*\.)?[A-Za-z0-9._-]+|\[?[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*\]?")
 CACHE_TYPES = ("auto", "f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
 _TRUE = {"true": True, "1": True, "yes": True, "on": True}
@@ -80,7 +82,7 @@ def _hosts(text: str) -> tuple[str, ...]:
 
 
 def _path(text: str) -> str:
-    if not text.isprintable():
+    if not text.isprintable() or (os.name == "posix" and _WINDOWS_FORM.match(text)):
         raise ValueError(text)
     return text
 
@@ -111,7 +113,9 @@ def _key(text: str) -> str:
 
 PORT = Reader(whole(1, 65535), "a port number from 1 to 65535")
 FLAG = Reader(_flag, "true or false")
-FOLDER = Reader(_path, "a folder, absolute or relative to the project")
+FOLDER = Reader(
+    _path, "a folder, absolute or relative to the project (in WSL2 D:\\models is /mnt/d/models)"
+)
 GGUF_FILE = Reader(_path, "a .gguf file, in MODELS_DIR or with its whole path")
 PROGRAM = Reader(_path, "a program, by name or with its whole path")
 ADDRESS = Reader(_address, "an IP address of this machine, or localhost")

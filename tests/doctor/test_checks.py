@@ -215,7 +215,7 @@ def test_no_engine_is_a_failure_for_processes_and_a_warning_where_docker_is_ther
 def test_an_engine_that_does_not_answer_is_told_apart(facts) -> None:
     mute = FoundEngine("setting", ("/opt/llama-server",), "LLAMA_SERVER names it")
     check = only(tools.check_engine(facts(engines=(mute,))), "engine")
-    assert check.status == "warning"
+    assert check.status == "failure"
     assert "/opt/llama-server --version" in check.remedy
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from local_ai_suite.demo import write_scripted_gguf
-from local_ai_suite.doctor import fast_checks, preflight
+from local_ai_suite.doctor import ensure_ready, fast_checks, preflight
 from local_ai_suite.doctor.facts import docker_facts, gather, nvidia_on_bus, port_facts
+from local_ai_suite.errors import ModelError, PortInUse, StackError
 from local_ai_suite.paths import Paths
 from local_ai_suite.settings import Settings, load_settings
 
@@ -214,6 +215,22 @@ def test_the_fast_checks_find_a_taken_port_a_missing_model_and_a_wrong_engine(
         report = fast_checks(settings, project, environ={"PATH": ""})
     assert {check.name for check in report.failures} == {"models", "engine", "ports"}
     assert all(check.remedy for check in report.failures)
+
+
+def test_up_gets_one_error_that_says_everything(project: Paths, free_port: int) -> None:
+    ensure_ready(load_settings(project, environ={}), project, environ={"PATH": ""})
+    missing = load_settings(project, environ={"CHAT_MODEL": "gone.gguf"})
+    with pytest.raises(ModelError, match=r"gone\.gguf"):
+        ensure_ready(missing, project, environ={"PATH": ""})
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", free_port))
+        taken.listen()
+        with pytest.raises(PortInUse, match=f"{free_port} .* is held by pid {os.getpid()}"):
+            ensure_ready(load_settings(project, environ={}), project, environ={"PATH": ""})
+        with pytest.raises(StackError, match=r"gone\.gguf.*; .* is held by") as caught:
+            ensure_ready(missing, project, environ={"PATH": ""})
+    assert not isinstance(caught.value, PortInUse)
+    assert "API_GATEWAY_PORT" in caught.value.hint
 
 
 def test_the_script_is_a_thin_door() -> None:

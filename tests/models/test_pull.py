@@ -513,6 +513,25 @@ def test_too_many_requests_are_waited_for_as_long_as_asked(
     assert waits == [17.0]
 
 
+def test_a_hub_that_is_busy_for_a_moment_is_asked_again(hub: FakeHub, folder: Path, waits) -> None:
+    class Patience(list[float]):
+        def append(self, seconds: float) -> None:
+            super().append(seconds)
+            hub.hub_status.clear()
+
+    hub.hub_status["listing"] = (503, {})
+    get(hub, folder, busy := Patience())
+    assert busy == [1.0]
+    assert (folder / FILE).read_bytes() == BODY
+
+
+def test_a_hub_that_stays_away_is_given_up_soon(hub: FakeHub, folder: Path, waits) -> None:
+    hub.hub_status["listing"] = (502, {})
+    with pytest.raises(NetworkError, match="502"):
+        get(hub, folder, waits)
+    assert waits == [1.0, 2.0]
+
+
 def test_a_long_wait_is_left_to_the_person(hub: FakeHub, folder: Path, waits) -> None:
     hub.faults = [Status(429, (("Retry-After", "3600"),))]
     with pytest.raises(NetworkError, match="too many requests"):

@@ -20,7 +20,7 @@ WRONG = {
     "REQUIRE_KEY": ["maybe", "2", "yes please"],
     "LITELLM_MASTER_KEY": ["short", "has a space in it", "schlüssel-mit-umlaut", "line\nbreak-key"],
     "ALLOWED_HOSTS": ["http://a", "a b", "a:80,b", "a/b"],
-    "MODELS_DIR": ["two\nlines", "a\x00b"],
+    "MODELS_DIR": ["two\nlines", "a\x00b", "D:\\models", "c:/models", "\\\\nas\\models"],
     "CHAT_MODEL": ["two\nlines"],
     "CODE_MODEL": ["a\tb"],
     "EMBED_MODEL": ["a\x1bb"],

@@ -7,11 +7,12 @@ what `up` asks first: no program is started for it.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from local_ai_suite.engine.catalog import configured_models
 from local_ai_suite.engine.find import find_engines
-from local_ai_suite.errors import SuiteError
+from local_ai_suite.errors import PortInUse, StackError, SuiteError
 from local_ai_suite.state import read_run
 
 from . import machine, project, tools
@@ -24,7 +25,16 @@ if TYPE_CHECKING:
     from local_ai_suite.paths import Paths
     from local_ai_suite.settings import Settings
 
-__all__ = ["Check", "Facts", "Report", "examine", "fast_checks", "gather", "preflight"]
+__all__ = [
+    "Check",
+    "Facts",
+    "Report",
+    "ensure_ready",
+    "examine",
+    "fast_checks",
+    "gather",
+    "preflight",
+]
 
 
 def preflight(facts: Facts) -> Report:
@@ -53,6 +63,27 @@ def examine(facts: Facts) -> Report:
     return Report((*preflight(facts).checks, *project.check_stack(facts)))
 
 
+def ensure_ready(
+    settings: Settings, paths: Paths, *, environ: Mapping[str, str] | None = None
+) -> None:
+    """:func:`fast_checks`, as one error that says everything: what `up` calls.
+
+    Raises :class:`StackError`, :class:`PortInUse` when ports are all that is in the way, or the
+    model's or engine's own error when it is the only one.
+    """
+    failures = fast_checks(settings, paths, environ=environ).failures
+    if not failures:
+        return
+    if len(failures) == 1 and failures[0].error is not None:
+        raise failures[0].error
+    kind = PortInUse if all(check.name == "ports" for check in failures) else StackError
+    raise kind(
+        "; ".join(check.message for check in failures),
+        hint=" ".join(dict.fromkeys(check.remedy for check in failures)),
+        checks=[check.name for check in failures],
+    )
+
+
 def fast_checks(
     settings: Settings, paths: Paths, *, environ: Mapping[str, str] | None = None
 ) -> Report:
@@ -73,7 +104,7 @@ def fast_checks(
         try:
             look()
         except SuiteError as exc:
-            found.append(failure(name, exc.message, exc.hint, code=exc.code))
+            found.append(replace(failure(name, exc.message, exc.hint), error=exc))
     facts = Facts(
         paths=paths,
         settings=settings,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from local_ai_suite.errors import SuiteError
 
 Status = Literal["ok", "warning", "failure"]
 
@@ -20,6 +23,16 @@ class Check:
     message: str
     remedy: str = ""
     details: dict[str, Any] = field(default_factory=dict)
+    error: SuiteError | None = field(default=None, repr=False, compare=False)
+
+    def as_data(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "status": self.status,
+            "message": self.message,
+            "remedy": self.remedy,
+            "details": self.details,
+        }
 
 
 def ok(name: str, message: str, **details: Any) -> Check:
@@ -59,7 +72,7 @@ class Report:
             "will_work": self.will_work,
             "failures": len(self.failures),
             "warnings": len(self.warnings),
-            "checks": [asdict(check) for check in self.checks],
+            "checks": [check.as_data() for check in self.checks],
         }
 
     def conclusion(self) -> str:

@@ -53,8 +53,10 @@ def check_engine(facts: Facts) -> list[Check]:
     words = f"{name} ({engine.reason})"
     details = {"source": engine.source, "version": engine.version, "devices": list(engine.devices)}
     if engine.version is None and engine.gpu is None:
+        # A binary for another processor dies at once; so would the service.
+        grade = failure if facts.runtime == "native" else warning
         return [
-            warning(
+            grade(
                 "engine",
                 f"{words} did not answer when it was asked for its version and devices",
                 "Try it: " + " ".join([*engine.command, "--version"]),

@@ -14,8 +14,8 @@ import hashlib
 import os
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field, replace
+from typing import IO, TYPE_CHECKING, Protocol, TypeVar
 
 from local_ai_suite.errors import ModelError, NetworkError
 
@@ -28,11 +28,14 @@ if TYPE_CHECKING:
     from .hub import Hub, RemoteFile
     from .reference import Reference
 
+T = TypeVar("T")
+
 _CHUNK = 1 << 20
 _MAGIC = b"GGUF"
 # Attempts in a row that bring nothing; one that brings bytes starts the count again.
 _MOST_FRUITLESS = 5
 _WAITS = (1.0, 2.0, 5.0, 10.0)  # seconds before the next attempt: a router restarts in about 20
+_MOST_QUESTIONS = 3  # before the first byte a person sits and waits
 _LONGEST_WAIT = 60.0  # what Retry-After may ask for before the person is told instead
 # Slower than this over the window, the connection is taken as stuck and made anew.
 _SLOWEST = 1024  # bytes a second: an 8B model would take two months
@@ -174,17 +177,36 @@ class Download:
             pace.check(len(chunk))
 
     def _wait_or_give_up(self, error: NetworkError, fruitless: int) -> None:
-        wait = _WAITS[min(max(fruitless, 1), len(_WAITS)) - 1]
-        asked = error.details.get("wait") or 0
-        again = error.details.get("again") and asked <= _LONGEST_WAIT
-        if not again or fruitless >= self.limits.most_fruitless:
-            kept = self.bytes_there
-            if kept and error.details.get("again"):
+        try:
+            wait_or_give_up(error, fruitless, self.watcher, self.limits)
+        except NetworkError:
+            if (kept := self.bytes_there) and error.details.get("again"):
                 error.hint = f"{kept:,} bytes are kept: the same command goes on. {error.hint}"
-            raise error
-        wait = max(wait, float(asked))
-        self.watcher.note(f"{error.message}; trying again in {wait:g} s")
-        self.limits.sleep(wait)
+            raise
+
+
+def wait_or_give_up(error: NetworkError, fruitless: int, watcher: Watcher, limits: Limits) -> None:
+    """Wait before the next attempt, as long as the server asks; or raise ``error``."""
+    wait = _WAITS[min(max(fruitless, 1), len(_WAITS)) - 1]
+    asked = error.details.get("wait") or 0
+    again = error.details.get("again") and asked <= _LONGEST_WAIT
+    if not again or fruitless >= limits.most_fruitless:
+        raise error
+    wait = max(wait, float(asked))
+    watcher.note(f"{error.message}; trying again in {wait:g} s")
+    limits.sleep(wait)
+
+
+def patiently(ask: Callable[[], T], watcher: Watcher, limits: Limits) -> T:
+    """What ``ask`` returns; a hub that is busy or lost for a moment is asked again."""
+    fewer = replace(limits, most_fruitless=_MOST_QUESTIONS)
+    asked = 0
+    while True:
+        try:
+            return ask()
+        except NetworkError as exc:
+            asked += 1
+            wait_or_give_up(exc, asked, watcher, fewer)
 
 
 class _Part:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from local_ai_suite.errors import GgufError, ModelError, NetworkError, UsageError
 from local_ai_suite.gguf import read_gguf, read_header, split_name
 
-from .download import Download, Limits, Watcher
+from .download import Download, Limits, Watcher, patiently
 from .reference import Reference
 
 if TYPE_CHECKING:
@@ -52,13 +52,13 @@ def pull(
 
     Raises :class:`NetworkError`, :class:`ModelError`, :class:`UsageError`. Part files stay.
     """
-    wanted = choose(hub, reference)
+    limits = limits or Limits()
+    wanted = patiently(lambda: choose(hub, reference), watcher, limits)
     exact = Reference(reference.repo, wanted[0].path, reference.revision)
     targets = {remote: folder / PurePosixPath(remote.path).name for remote in wanted}
     missing = [remote for remote in wanted if not _is_there(targets[remote], remote, watcher)]
     downloads = [
-        Download(hub, exact, remote, targets[remote], watcher, limits or Limits())
-        for remote in missing
+        Download(hub, exact, remote, targets[remote], watcher, limits) for remote in missing
     ]
     left = sum(download.bytes_left for download in downloads)
     _check_space(folder, left, free_bytes or _free_bytes)
