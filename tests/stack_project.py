@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,12 @@ class Project:
         words = ["make", "-s", "-C", str(CHECKOUT), target]
         if arguments:
             words.append("ARGS=" + " ".join(arguments))
+        return self.run(words)
+
+    def lais(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return self.run([sys.executable, "-m", "local_ai_suite", *words])
+
+    def run(self, words: list[str]) -> subprocess.CompletedProcess[str]:
         environment = {
             **{
                 k: v for k, v in os.environ.items() if not k.startswith(("LAIS_", "MAKE", "MFLAGS"))

@@ -153,6 +153,26 @@ def kill_everything(project: Project) -> None:
     psutil.wait_procs(processes, timeout=10)
 
 
+@when('I measure the stack with "lais bench"')
+def measure(project: Project) -> None:
+    project.last = project.lais("bench", "-n", "3", "--json")
+
+
+@then("the report judges each criterion of the specification")
+def judges(project: Project) -> None:
+    assert project.last is not None
+    assert project.last.returncode == 0, project.last.stderr
+    report = json.loads(project.last.stdout)["data"]
+    assert report["failed"] == 0
+    assert len(report["later_answers_s"]) == 3
+    assert all(seconds > 0 for seconds in report["later_answers_s"])
+    assert report["idle_cpu_percent"] is not None
+    judged = {line["name"] for line in report["criteria"] if line["met"] is not None}
+    assert judged >= {
+        "first answer", "later answers, slowest", "consecutive requests", "CPU while idle",
+    }  # fmt: skip
+
+
 @then("the command succeeds and names the address")
 def succeeds(project: Project) -> None:
     assert project.last is not None

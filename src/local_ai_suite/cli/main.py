@@ -28,6 +28,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "down": ("up", "stop everything this project started"),
     "restart": ("up", "stop, then start again"),
     "status": ("status", "what runs, with which models and memory"),
+    "bench": ("bench", "how fast the running stack is on this machine"),
     "logs": ("status", "the logs of all services"),
     #
     # Before and after: what is there, what fits

@@ -57,6 +57,11 @@ Feature: Phase 1, models behind an OpenAI-compatible API
     Then the preflight warns about the GPU and does not fail
     And local-chat answers again
 
+  Scenario: The performance report
+    Given the stack is up
+    When I measure the stack with "lais bench"
+    Then the report judges each criterion of the specification
+
   Scenario: Down cleans up
     Given the stack is up
     When I run "make down"
