@@ -8,6 +8,7 @@ a later error becomes an event of the stream.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 from local_ai_suite.gateway import mends
 from local_ai_suite.gateway.mends.errors import read_error
 from local_ai_suite.wire.asgi import answer
-from local_ai_suite.wire.upstream import HOP_BY_HOP, UpstreamError
+from local_ai_suite.wire.upstream import HOP_BY_HOP, UpstreamError, UpstreamGarbage
 
 if TYPE_CHECKING:
     from local_ai_suite.errors import SuiteError
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from local_ai_suite.wire.asgi import Send
     from local_ai_suite.wire.upstream import Exchange
 
+logger = logging.getLogger(__name__)
+
+# What a mend raises over JSON that has not the shape it expects.
+MISFIT = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
 # Clients give up on a silent connection after 30 to 60 s at the least (Cline #3058, undici 300 s);
 # ten seconds is long enough that almost every error still gets its status.
 HOLD_S = 10.0
@@ -152,6 +157,9 @@ async def _streamed(
         await _pieces(call, exchange, transform, piece)
     except UpstreamError as exc:
         await _fail(call, transform, exc)
+    except MISFIT as exc:
+        logger.warning("answer %s has not the shape it should", call.request_id, exc_info=True)
+        await _fail(call, None, _misfit(exc))
 
 
 async def _pieces(call: Call, exchange: Exchange, transform: Stream | None, piece: bytes) -> None:
@@ -192,7 +200,10 @@ async def _whole(
     exchange.close()
     count_tokens(call, body[-_TAIL:])
     if mend is not None:
-        body = mend.answer(body)
+        try:
+            body = mend.answer(body)
+        except MISFIT as exc:
+            raise _misfit(exc) from exc
     if heart is not None:
         heart.disarm()
         if heart.begun:
@@ -249,6 +260,11 @@ async def _fail(call: Call, transform: Stream | None, error: SuiteError) -> None
     said = inner_error(error)
     event = transform.fail(said) if transform else mends.fail_event(call.route, said)
     await call.send({"type": "http.response.body", "body": event})
+
+
+def _misfit(error: Exception) -> UpstreamGarbage:
+    shown = f"{type(error).__name__}: {error}"[:200]
+    return UpstreamGarbage(f"The engine's answer has not the shape it should ({shown}).")
 
 
 async def fail_late(call: Call, error: SuiteError) -> None:

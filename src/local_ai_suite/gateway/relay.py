@@ -5,6 +5,7 @@ A request that needs no mend is parsed as far as finding its model, and passed o
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import orjson
 
 from local_ai_suite.errors import SuiteError
 from local_ai_suite.gateway import mends
-from local_ai_suite.gateway.answers import Heart, fail_late, pass_on, plain_answer
+from local_ai_suite.gateway.answers import MISFIT, Heart, fail_late, pass_on, plain_answer
 from local_ai_suite.gateway.mends import Mend, Reply, Target
 from local_ai_suite.gateway.mends.registry import asks_for_stream
 from local_ai_suite.wire.envelope import error_body
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from local_ai_suite.gateway.lanes import Lanes
     from local_ai_suite.gateway.litellm_process import LiteLlm
     from local_ai_suite.wire.asgi import Headers
+
+logger = logging.getLogger(__name__)
 
 # Of the client's headers these stay here: what belongs to the connection, what the guard has
 # checked, and what names the client's own key.
@@ -109,7 +112,12 @@ class Relay:
     ) -> None:
         """Answer ``call``. Raises SuiteError while nothing was sent yet."""
         engine = public if route.engine == "*" else route.engine
-        plan = mends.plan(call.route, body, Target(public=public, engine=engine))
+        try:
+            plan = mends.plan(call.route, body, Target(public=public, engine=engine))
+        except MISFIT:
+            # A mend that cannot read the request: the engine says what is wrong with it.
+            logger.info("no mend could read request %s", call.request_id, exc_info=True)
+            plan = None
         if isinstance(plan, Reply):
             await plain_answer(call.send, plan.status, plan.body, call)
             return

@@ -127,6 +127,12 @@ class Gateway:
         except asyncio.CancelledError:
             call.hung_up = True
             raise
+        except Exception:
+            # A defect of ours: one clear answer, and the whole story in the log.
+            logger.exception("request %s failed", call.request_id)
+            if call.status:
+                raise  # the answer has begun; the server cuts the connection
+            await self._refuse(call, 500, "The gateway failed; see its log.", "internal_error")
         finally:
             self.metrics.in_flight -= 1
             now = time.perf_counter()
