@@ -105,8 +105,9 @@ def as_table(issues: list[dict[str, Any]]) -> str:
     lines = []
     for issue in issues:
         labels = ", ".join(str(label.get("name", "")) for label in issue.get("labels") or [])
-        text = f"#{issue.get('number'):<5} {issue.get('title', '')}"
-        lines.append(one_line(text + (f"  [{labels}]" if labels else "")))
+        number = f"#{issue.get('number')}"
+        title = one_line(str(issue.get("title", "")))
+        lines.append(f"{number:6} {title}" + (f"  [{one_line(labels)}]" if labels else ""))
     return "\n".join(lines)
 
 

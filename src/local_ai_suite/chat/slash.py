@@ -79,7 +79,9 @@ class Slash:
 
     def _help(self, _: str) -> Said:
         lines = [f"{name:8} {what}" for name, what in COMMANDS.items()]
-        lines.append("Enter sends; Alt-Enter or Ctrl-J starts a new line; Ctrl-C stops an answer.")
+        lines.append(
+            "Enter sends; Alt-Enter (Esc, Enter) starts a new line; Ctrl-C stops an answer."
+        )
         return Said("\n".join(lines))
 
     def _model(self, name: str) -> Said:

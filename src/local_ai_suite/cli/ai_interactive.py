@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from local_ai_suite.cli.ai_screen import Screen
     from local_ai_suite.paths import Paths
 
-_PROMPT = FormattedText([("bold", "> ")])
-_MORE = ". "
+_PROMPT = FormattedText([("bold", "lais> ")])
+_MORE = "....> "
 
 
 def run(
@@ -126,8 +126,8 @@ def _session(talk: Conversation, lines: LineHistory) -> PromptSession[str]:
     def _send(event: KeyPressEvent) -> None:
         event.current_buffer.validate_and_handle()
 
+    # Not Ctrl-J too: an Enter that was typed while an answer came arrives as one.
     @keys.add("escape", "enter")
-    @keys.add("c-j")
     def _new_line(event: KeyPressEvent) -> None:
         event.current_buffer.insert_text("\n")
 

@@ -1,0 +1,110 @@
+"""The repository's issues, through an executable called `gh` at the process boundary."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from local_ai_suite.chat.github import asks_for_issues
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from chat_servers import Done
+
+    Ai = Callable[..., Done]
+
+LIST = [
+    {"number": 12, "title": "Crash on start \x1b[2J\u202e", "labels": [{"name": "bug"}]},
+    {"number": 7, "title": "[Feature] Phase 1: 기본 모델 서빙", "labels": []},
+]
+ONE = {
+    "number": 7, "title": "Phase 1", "body": "Do it.\n\x1b]0;title\x07", "state": "OPEN",
+    "labels": [{"name": "enhancement"}], "assignees": [{"login": "mina"}],
+    "comments": [{"author": {"login": "joe"}, "body": "Yes."}, {"author": None, "body": "No."}],
+}  # fmt: skip
+
+
+@pytest.fixture
+def gh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """A `gh` that prints, ends with a code, and writes its arguments to a file."""
+
+    def make(out: str = "", err: str = "", code: int = 0) -> Path:
+        folder = tmp_path / "bin"
+        folder.mkdir()
+        (folder / "out").write_text(out, encoding="utf-8")
+        (folder / "err").write_text(err, encoding="utf-8")
+        program = folder / "gh"
+        program.write_text(
+            f'#!/bin/sh\necho "$*" > {folder}/asked\ncat {folder}/out\ncat {folder}/err >&2\n'
+            f"exit {code}\n"
+        )
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+        return folder / "asked"
+
+    return make
+
+
+@pytest.mark.parametrize("words", [["issues"], ["이슈 분석"], ["이슈", "분석"], ["List issues."]])
+def test_the_list_needs_no_model_and_moves_no_cursor(
+    ai: Ai, gh: Callable[..., Path], closed_port: int, words: list[str]
+) -> None:
+    asked = gh(json.dumps(LIST))
+    done = ai(*words, port=closed_port)
+    assert done.code == 0
+    first, second = done.out.splitlines()
+    assert first == "#12    Crash on start \\x1b[2J\\u202e  [bug]"
+    assert second == "#7     [Feature] Phase 1: 기본 모델 서빙"
+    assert "lais plan N" in done.err
+    assert asked.read_text().startswith("issue list --state open --limit 30 --json number,")
+
+
+def test_one_issue_with_its_comments(ai: Ai, gh: Callable[..., Path], closed_port: int) -> None:
+    asked = gh(json.dumps(ONE))
+    done = ai("issues", "7", port=closed_port)
+    assert done.code == 0
+    assert "# Phase 1 (#7)" in done.out
+    assert "assigned: mina" in done.out
+    assert "--- joe:\nYes." in done.out
+    assert "\x1b" not in done.out
+    assert asked.read_text().startswith("issue view 7 --json")
+    assert json.loads(ai("issues", "7", "--json", port=closed_port).out)["data"]["issue"] == ONE
+
+
+@pytest.mark.parametrize(
+    ("err", "words"),
+    [
+        ("To get started with GitHub CLI, please run:  gh auth login", "not logged in"),
+        ("GraphQL: Could not resolve to an Issue with the number of 99.", "`lais ai issues`"),
+        ("fatal: not a git repository", "in a clone"),
+        ("error connecting to api.github.com", "network"),
+        ("", "no reason given"),
+    ],
+)
+def test_what_gh_refuses_is_said_with_the_remedy(
+    ai: Ai, gh: Callable[..., Path], closed_port: int, err: str, words: str
+) -> None:
+    gh(err=err, code=1)
+    done = ai("issues", "99", port=closed_port)
+    assert done.code in {2, 7}
+    assert words in done.err
+
+
+def test_nonsense_from_gh_and_no_gh(
+    ai: Ai, gh: Callable[..., Path], closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gh("<html>")
+    assert "did not answer in JSON" in ai("issues", port=closed_port).err
+    monkeypatch.setenv("PATH", "/nonexistent")
+    done = ai("issues", port=closed_port)
+    assert done.code == 2
+    assert "cli.github.com" in done.err
+
+
+def test_a_question_about_issues_is_still_a_question() -> None:
+    assert not asks_for_issues("이슈 분석하는 방법 알려줘")
+    assert not asks_for_issues("what are the issues with nuclear power?")
