@@ -79,6 +79,8 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(talk: Callable[..., Termina
     screen.type("half a line")
     screen.ctrl_c()  # empties the line
     screen.expect("lais>")
+    screen.enter("/cut")  # the stopped answer may have filled the context
+    screen.expect("cut from now on")
     screen.enter("안녕")
     screen.expect("안녕하세요! 무엇을 도와드릴까요?")
     screen.enter("/exit")

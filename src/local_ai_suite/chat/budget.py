@@ -74,9 +74,9 @@ def overflow(prompt: Prompt, tokens: int, context: int) -> ContextOverflow:
     longest = sorted(parts.items(), key=lambda part: -part[1])[:3]
     if longest:
         named = ", ".join(f"{name} ({size:,} characters)" for name, size in longest)
-        hint = f"`--cut` cuts the longest to fit: {named}."
+        hint = f"`--cut` (/cut in a conversation) cuts the longest to fit: {named}."
     elif prompt.earlier:
-        hint = "`--cut` leaves out the oldest turns; without --continue a new one starts."
+        hint = "`--cut` (/cut) leaves out the oldest turns; a new conversation (/clear) has none."
     else:
         hint = "Ask with less text, or raise CTX_SIZE in .env if the memory allows it."
     return ContextOverflow(

@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "/code": "always the code model",
     "/system": "[TEXT]  instructions to the model; none: remove them",
     "/file": "FILE...  goes along with the next question",
+    "/cut": "from now on cut files and old turns that do not fit",
     "/clear": "a new conversation",
     "/retry": "ask the last question again",
     "/save": "FILE  write the conversation as Markdown",
@@ -62,6 +63,7 @@ class Slash:
             "/code": lambda _: self._kind("code"),
             "/system": self._system,
             "/file": self._file,
+            "/cut": self._cut,
             "/clear": self._clear,
             "/retry": self._retry,
             "/save": self._save,
@@ -122,6 +124,10 @@ class Slash:
         self.attached += read
         sizes = ", ".join(f"{one.name} ({len(one.text):,} characters)" for one in read)
         return Said(f"goes along with the next question: {sizes}")
+
+    def _cut(self, _: str) -> Said:
+        self.conversation.wishes = replace(self.conversation.wishes, cut=True)
+        return Said("what does not fit is cut from now on, and said each time")
 
     def _clear(self, _: str) -> Said:
         self.conversation.clear()
