@@ -115,8 +115,16 @@ def test_errors_leave_the_conversation_open(paths: Paths, talk: Callable[..., Te
     screen.expect("cannot be written")
     screen.enter("/retry")
     screen.expect("no question to ask again")
-    screen.enter("word " * 2500)
-    screen.expect("the model's context holds 2,048")
+    long = paths.project / "long.txt"
+    long.write_text("word " * 2500)
+    screen.enter(f"/file {long}")
+    screen.expect("goes along")
+    screen.enter("what is this?")
+    screen.expect("Cut it to fit?")
+    screen.enter("n")
+    screen.expect("error: the prompt has")
+    screen.enter("/clear")  # the file with it
+    screen.expect("a new conversation")
     screen.enter("안녕")
     screen.expect("안녕하세요!")
 
