@@ -163,7 +163,7 @@ def test_the_models_see_the_changes_and_the_earlier_style(
     body = b'{"data":[{"id":"m"}],"choices":[{"message":{"content":"```\\nSay two\\n```"}}]}'
     server = raw_server(http(body))
     done = ai("commit", port=int(server.url.split(":")[2][:-3]))
-    assert done.out == "Say two\n"
+    assert done.out == "Say two\n", done.err
     asked = server.requests[-1].decode()
     assert "+two = 22" in asked
     assert "one = 11" not in asked  # not staged
