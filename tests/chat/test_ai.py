@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -281,20 +281,22 @@ def test_ctrl_c_stops_the_answer_keeps_it_and_frees_the_slot(paths: Paths, port:
 
 def test_starting_costs_a_few_bare_pythons(paths: Paths, closed_port: int) -> None:
     def best_of(command: list[str]) -> float:
+        """CPU seconds: other work on the machine counts little, unlike on the clock."""
         times = []
         for _ in range(3):
-            started = time.perf_counter()
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
             subprocess.run(
                 command, env=environment(paths, closed_port), stdin=subprocess.DEVNULL,
                 capture_output=True, timeout=60, check=False,
             )  # fmt: skip
-            times.append(time.perf_counter() - started)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         return min(times)
 
     bare = best_of([sys.executable, "-c", "pass"])
     # Up to the refused connection: all that comes before the network.
     ask = best_of([sys.executable, "-m", "local_ai_suite", "ai", "hello"])
-    print(f"python -c pass {bare * 1000:.0f} ms; ai until the network {ask * 1000:.0f} ms")
+    print(f"python -c pass {bare * 1000:.0f} ms; ai until the network {ask * 1000:.0f} ms of CPU")
     assert ask < 40 * bare
 
 
