@@ -89,11 +89,13 @@ class RawServer:
     def __post_init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1"
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._closing = False
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
-            while True:
+            while not self._closing:
                 self._answer(self._listener.accept()[0])
 
     def _answer(self, peer: socket.socket) -> None:
@@ -107,6 +109,10 @@ class RawServer:
             self.hung_up.set()
 
     def close(self) -> None:
+        """Wake and join the thread first: a number that close() frees may be another's at once."""
+        self._closing = True
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join(30)
         self._listener.close()
 
 
