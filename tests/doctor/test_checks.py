@@ -287,13 +287,29 @@ def test_a_missing_model_is_a_failure_and_a_broken_neighbour_a_warning(facts) ->
     assert "cut.gguf" in checks[1].message
 
 
-def test_a_model_that_does_not_fit_is_a_failure_unless_misfits_are_allowed(facts) -> None:
+def test_a_chat_model_that_does_not_fit_is_a_failure(facts) -> None:
     small = Hardware(memory_total_bytes=GIB, memory_available_bytes=20 * MIB)
     (check,) = machine.check_fit(facts(hardware=small))
     assert check.status == "failure"
-    assert "ON_MISFIT=warn" in check.remedy
-    (check,) = machine.check_fit(facts(hardware=small, settings=Settings(on_misfit="warn")))
+    assert "local-chat (model.gguf)" in check.message
+    assert "smaller model" in check.remedy
+
+
+def test_explicit_settings_that_need_more_than_is_free_are_a_warning(facts) -> None:
+    tight = Hardware(memory_total_bytes=2 * GIB, memory_available_bytes=700 * MIB)
+    (check,) = machine.check_fit(facts(hardware=tight, settings=Settings(ctx_size=65536)))
     assert check.status == "warning"
+    assert "tried all the same" in check.message
+    assert "auto" in check.remedy
+
+
+def test_a_code_model_that_does_not_fit_is_a_warning(facts) -> None:
+    chat = facts().catalog.entries[0]
+    code = ModelEntry(("local-code",), chat.file, "code", "it is for code")
+    small = Hardware(memory_total_bytes=GIB, memory_available_bytes=20 * MIB)
+    both = Catalog((ModelEntry(("local-chat",), chat.file, "chat", "it is"), code))
+    checks = machine.check_fit(facts(hardware=small, catalog=both))
+    assert [check.status for check in checks] == ["failure", "warning"]
 
 
 def test_fitting_is_not_judged_without_facts_or_while_it_is_loaded(facts) -> None:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from local_ai_suite.cli.output import json_option, show
-from local_ai_suite.doctor import fast_checks
-from local_ai_suite.errors import StackError
+from local_ai_suite.doctor import ensure_ready
 from local_ai_suite.log import log_to_file
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
@@ -22,7 +21,6 @@ from local_ai_suite.stack import runtime, services, status
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from local_ai_suite.doctor import Report
     from local_ai_suite.stack.runtime import UpOutcome
 
 DEMO_LINE = (
@@ -58,19 +56,11 @@ def up_command(phase: str, as_json: bool) -> int:
     if ensure_env_file(paths):
         click.echo(f"  made {paths.env_file.name} with a fresh key", err=True)
     settings = load_settings(paths)
-    refuse_what_cannot_work(fast_checks(settings, paths))
+    ensure_ready(settings, paths)
     with progress(as_json) as report:
         outcome = runtime.up(phase, settings, paths, report)
     warnings = (*settings.warnings, *outcome.notes)
     return show(Result("up", up_text(outcome), asdict(outcome), warnings=warnings), as_json=as_json)
-
-
-def refuse_what_cannot_work(report: Report) -> None:
-    """Raise one error that names every failure; nothing was started yet."""
-    if report.failures:
-        first, *more = report.failures
-        also = "".join(f"\n  {check.name}: {check.message}" for check in more)
-        raise StackError(first.message + also, hint=first.remedy, checks=report.as_data())
 
 
 def up_text(outcome: UpOutcome) -> str:

@@ -26,6 +26,7 @@ from local_ai_suite.state import RunState, read_run
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from local_ai_suite.engine.catalog import ModelEntry
     from local_ai_suite.paths import Paths
 
 T = TypeVar("T")
@@ -95,6 +96,11 @@ class Facts:
     @property
     def engine(self) -> FoundEngine | None:
         return self.engines[0] if self.engines else None
+
+    @property
+    def catalog_default(self) -> ModelEntry | None:
+        """The model that `up` loads."""
+        return self.catalog.default if self.catalog else None
 
     @property
     def runtime(self) -> str:

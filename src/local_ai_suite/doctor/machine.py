@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from local_ai_suite.engine.planning import FitPlanner, capacity
 from local_ai_suite.errors import FitError
-from local_ai_suite.fit import FitRequest, plan
 
 from .check import Check, failure, ok, warning
 
 if TYPE_CHECKING:
     from local_ai_suite.engine.catalog import ModelEntry
     from local_ai_suite.hardware import Gpu, Hardware
+    from local_ai_suite.settings import Settings
 
     from .facts import Facts, Folder
 
 MIB, GIB = 1 << 20, 1 << 30
+_ROLES = frozenset({"local-chat", "local-code", "local-embed"})
 # What a Windows drive gives to WSL2 (WSL#4197: 90 to 250 MB/s), bytes a second, at best.
 _WINDOWS_DRIVE_SPEED = 250e6
 # Below this nothing else on the machine works well either.
@@ -102,52 +104,48 @@ def check_memory(facts: Facts) -> Check:
 
 
 def check_fit(facts: Facts) -> list[Check]:
-    """Whether the chat model fits, by the same plan that loads it."""
+    """Whether the models with a role fit, by the very planner that loads them.
+
+    Each is planned alone, as the pool does when it must: others leave the memory then.
+    """
     if facts.catalog is None or facts.hardware is None or facts.settings is None:
         return []
-    if any(port.ours for port in facts.ports):
-        return []  # it is loaded: what is free now is what is left beside it
-    entry = facts.catalog.default
-    try:
-        request = fit_request(facts, entry, facts.hardware)
-        found = plan(request)
-    except FitError as exc:
-        return [failure("fit", exc.message, exc.hint)]
-    if any(device.free_bytes is None for device in found.devices):
-        return []
+    unknown = facts.hardware.memory_available_bytes is None or any(
+        gpu.free_bytes is None for gpu in gpus(facts)
+    )
+    if unknown or any(port.ours for port in facts.ports):
+        return []  # loaded already: what is free now is what is left beside them
+    roles = [entry for entry in facts.catalog.entries if set(entry.names) & _ROLES]
+    return [_fit_of(entry, facts, facts.settings, facts.hardware) for entry in roles]
+
+
+def _fit_of(entry: ModelEntry, facts: Facts, settings: Settings, hardware: Hardware) -> Check:
+    has_gpu = facts.engine is None or facts.engine.gpu is not False
+    planner = FitPlanner(settings, hardware, engine_has_gpu=has_gpu)
+    room = capacity(hardware, settings, engine_has_gpu=has_gpu)
     words = f"{entry.name} ({entry.path.name})"
+    try:
+        found = planner(entry, room, {}, {}).fit
+    except FitError as exc:
+        # Only the chat model is loaded by `up`; another one answers 503 when it is asked for.
+        grade = failure if entry is facts.catalog_default else warning
+        return grade(
+            "fit",
+            f"{words}: {exc.message}",
+            "Free memory, or take a smaller model: `lais models recommended`.",
+            model=entry.name,
+        )
     details = {"model": entry.name, "n_gpu_layers": found.n_gpu_layers, "ctx_size": found.ctx_size}
     if found.fits:
         layers = f"{found.n_gpu_layers} of {found.gpu_layers_max} layers on the GPU"
         where = layers if found.n_gpu_layers else "on the CPU"
-        return [ok("fit", f"{words} fits: {where}, {found.ctx_size} tokens of context", **details)]
-    message = f"{words} does not fit the free memory: {'; '.join(found.warnings) or 'too large'}"
-    remedy = (
-        "Free memory, take a smaller model (`lais models recommended`) or a smaller CTX_SIZE; "
-        "ON_MISFIT=warn tries it anyway."
-    )
-    grade = failure if facts.settings.on_misfit == "fail" else warning
-    return [grade("fit", message, remedy, **details)]
-
-
-def fit_request(facts: Facts, entry: ModelEntry, hardware: Hardware) -> FitRequest:
-    """What the plan is asked, with the settings that a person has decided."""
-    settings, own, engine = facts.settings, entry.overrides, facts.engine
-    assert settings is not None  # noqa: S101 (the caller has looked)
-    cache_k = None if settings.cache_type_k == "auto" else settings.cache_type_k
-    cache_v = None if settings.cache_type_v == "auto" else settings.cache_type_v
-    return FitRequest(
-        model=entry.file,
-        hardware=hardware,
-        purpose="embed" if entry.embeds else ("code" if entry.kind == "code" else "chat"),
-        n_gpu_layers=settings.n_gpu_layers,
-        ctx_size=own.ctx_size or settings.ctx_size,
-        parallel=own.parallel or settings.parallel,
-        cache_type_k=cache_k,
-        cache_type_v=cache_v,
-        threads=settings.threads,
-        cuda_visible_devices=settings.cuda_visible_devices,
-        engine_has_gpu=engine is None or engine.gpu is not False,
+        return ok("fit", f"{words} fits: {where}, {found.ctx_size} tokens of context", **details)
+    return warning(
+        "fit",
+        f"{words} with N_GPU_LAYERS and CTX_SIZE as they are set needs more memory than is free "
+        f"({'; '.join(found.warnings)}); it is tried all the same",
+        "Set them to auto, or lower.",
+        **details,
     )
 
 
