@@ -37,6 +37,10 @@ VERBS: dict[str, tuple[str, str]] = {
     #
     # Models and the engine
     "models": ("models", "the GGUF files: list, recommended, pull, rm"),
+    "ps": ("engine", "which models are loaded, with how much memory"),
+    "load": ("engine", "load a model now"),
+    "unload": ("engine", "stop a model's engine"),
+    "engine": ("engine", "the inference engine: list, build"),
     #
     # The gateway
     "gateway": ("gateway", "where each model name goes"),
