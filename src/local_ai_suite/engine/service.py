@@ -55,6 +55,7 @@ class EngineService:
         self._catalog = catalog
         self._machine = machine
         self._seen = _signature(settings, paths)
+        self._refreshing = asyncio.Lock()
 
     @classmethod
     async def create(cls, settings: Settings, paths: Paths) -> EngineService:
@@ -108,10 +109,13 @@ class EngineService:
 
     async def refresh(self) -> None:
         """Take up new files and a changed ``models.toml``. A broken catalog changes nothing."""
-        seen = await asyncio.to_thread(_signature, self._settings, self._paths)
-        if seen == self._seen:
-            return
-        self._seen = seen
+        async with self._refreshing:  # who comes meanwhile waits for the new catalog, too
+            seen = await asyncio.to_thread(_signature, self._settings, self._paths)
+            if seen != self._seen:
+                await self._read_anew()
+                self._seen = seen
+
+    async def _read_anew(self) -> None:
         try:
             catalog = await asyncio.to_thread(configured_models, self._settings, self._paths)
         except SuiteError as exc:
