@@ -50,6 +50,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "ai": ("ai", "ask the local models; files, git, conversations"),
     #
     # Plans and approvals
+    "plan": ("plan", "Make a plan for an issue; show, approve or reject it"),
     "approvals": ("approvals", "See what waits for a decision, decide, check the audit log"),
     #
     # Editors and agents

@@ -1,0 +1,1 @@
+"""From an issue to a plan that a person reviews: read, survey, eight sections, one document."""

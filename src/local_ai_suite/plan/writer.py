@@ -1,0 +1,53 @@
+"""The model behind the gateway, as the planner uses it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from local_ai_suite.errors import BadAnswer, FitError, RequestRefused
+
+if TYPE_CHECKING:
+    from local_ai_suite.client import Client
+
+# Greedy first, so that the same issue gives the same plan; then with some freedom.
+_TEMPERATURES = (0.0, 0.7)
+
+
+class ServerWriter:
+    """A model behind the gateway. Its context is what the server says; nothing is guessed."""
+
+    def __init__(self, client: Client, name: str) -> None:
+        self._client = client
+        self.name = name
+        context = client.model(name).context
+        if context is None:
+            raise FitError(
+                f"the server doesn't say how many tokens {name} holds",
+                hint="Use one of the suite's own models: lais models list.",
+            )
+        self.context = context
+
+    def count(self, messages: list[dict[str, Any]]) -> int:
+        counted = self._client.count_tokens(messages, model=self.name)
+        if counted is None:
+            raise RequestRefused(
+                f"the server can't count the tokens of {self.name}",
+                hint="Use one of the suite's own models: lais models list.",
+                status=501,
+            )
+        return counted
+
+    def ask(
+        self, messages: list[dict[str, Any]], schema: dict[str, Any], most: int, attempt: int
+    ) -> Any:
+        answer = self._client.chat(
+            messages,
+            model=self.name,
+            max_tokens=most,
+            temperature=_TEMPERATURES[min(attempt, len(_TEMPERATURES) - 1)],
+            schema=schema,
+            extra={"seed": attempt},
+        )
+        if answer.tool_calls:
+            raise BadAnswer("the model called a tool instead of answering", hint="Ask again.")
+        return answer.json()
