@@ -55,9 +55,10 @@ def engine_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Callable[[int], Desk]:
+def desk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[[int], Desk]:
     def make(port: int) -> Desk:
-        return Desk(tmp_path, make_repository(tmp_path / "repository"), Gh(tmp_path), port)
+        repository = make_repository(tmp_path / "repository")
+        return Desk(tmp_path, repository, Gh(tmp_path), port, capsys)
 
     return make
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -12,7 +13,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from spec_issue import ANSWER, FILES, REPOSITORY
+
+from local_ai_suite.cli.main import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,6 +108,7 @@ class Desk:
     repository: Path
     gh: Gh
     port: int
+    capsys: pytest.CaptureFixture[str]
     environ: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -119,18 +124,19 @@ class Desk:
         }
 
     def lais(self, *words: str, stdin: str = "") -> Done:
-        done = subprocess.run(
-            [sys.executable, "-m", "local_ai_suite", *words],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-            cwd=self.repository,
-            env=self.environ,
-            start_new_session=True,
-        )
-        return Done(done.returncode, done.stdout, done.stderr)
+        """In this process, which has no terminal: `screen` has one."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name in os.environ.keys() - {"PYTEST_CURRENT_TEST"}:
+                patch.delenv(name)
+            for name, value in self.environ.items():
+                patch.setenv(name, value)
+            patch.chdir(self.repository)
+            patch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+            self.capsys.readouterr()
+            with pytest.raises(SystemExit) as ended:
+                main(list(words))
+        said = self.capsys.readouterr()
+        return Done(int(ended.value.code or 0), said.out, said.err)
 
     def plan(self, *words: str, stdin: str = "") -> Done:
         return self.lais("plan", *words, stdin=stdin)

@@ -59,16 +59,3 @@ def test_the_specifications_issue_becomes_a_plan_whose_form_and_facts_hold(
     assert [line.split(" ")[1] for line in shown] == [f"{number}/9" for number in range(1, 10)]
     assert room.gh.wrote() == []
     assert not list((room.repository / "plans").glob("*.state.json"))
-
-
-@pytest.mark.timeout(300)
-def test_a_text_of_a_megabyte_is_read_in_part_and_this_is_said(
-    engine_port: int, desk: Callable[[int], Desk]
-) -> None:
-    room = desk(engine_port)
-    text = "# Serve models faster\n" + "The gateway must answer quickly and never stall. " * 22_000
-    done = room.plan("--file", "-", "--json", stdin=text)
-    assert done.code == 0, done.err
-    read = done.data["plan"]["read"]
-    assert 200 < read["characters"] < 20_000 < read["all"]
-    assert "characters were read" in done.out

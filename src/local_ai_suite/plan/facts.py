@@ -26,6 +26,15 @@ _ISSUE = re.compile(r"(?<![\w&])#\d+|\bGH-\d+", re.IGNORECASE)
 _HTML = re.compile(r"<[^>]*>|<!--.*", re.DOTALL)
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 _ENDING = ".,:;)"
+_PRODUCTS = frozenset({"llama.cpp", "whisper.cpp", "node.js", "next.js", "vue.js", "three.js"})
+_ENDINGS = frozenset(
+    """
+    py pyi ipynb md rst txt sh bash ps1 bat cmd yml yaml toml json jsonl jsonc ini cfg conf env lock
+    js mjs cjs jsx ts tsx vue svelte css scss html htm xml svg sql csv tsv c h cc cpp cxx hpp rs go
+    java kt kts swift rb php pl lua r jl cs fs scala ex exs erl hs clj dart zig nim proto graphql
+    tf hcl mk cmake gradle gguf bin safetensors onnx pt log db sqlite zip tar gz exe dll so service
+    """.split()  # noqa: SIM905 (a list of words is read best as words)
+)
 
 
 @dataclass(slots=True)
@@ -73,8 +82,7 @@ class Facts:
             return "an issue that is not mentioned"
         for path in PATH.findall(sentence):
             named = path.rstrip(_ENDING)
-            is_file = re.search(r"\.[A-Za-z]\w{0,7}$", named)
-            if is_file and not self._is_known(named):
+            if _is_file(named) and not self._is_known(named):
                 return f"a file that is not there: {named}"
         for number in _NUMBERED.findall(sentence):
             if number.rstrip(_ENDING).lower() not in self.numbers:
@@ -99,6 +107,14 @@ class Facts:
             )
 
         return PATH.sub(spaced, sentence)
+
+
+def _is_file(named: str) -> bool:
+    """With the ending of a file, or with folders and any ending; ``e.g.`` and llama.cpp aren't."""
+    ending = re.search(r"\.([A-Za-z]\w{0,7})$", named)
+    if not ending or named.lower() in _PRODUCTS:
+        return False
+    return "/" in named or ending[1].lower() in _ENDINGS
 
 
 def facts_of(survey: Survey, *sources: str) -> Facts:

@@ -174,7 +174,11 @@ def _checked(where: str, value: Any, schema: Schema, facts: Facts) -> Any:
         return value if "enum" in schema or "pattern" in schema else facts.check(where, value)
     if schema["type"] == "array":
         items = [_checked(where, item, schema["items"], facts) for item in value]
-        return [item for item in items if item != ""]
+        if schema["items"]["type"] == "string":
+            return [item for item in dict.fromkeys(items) if item]
+        if "path" in schema["items"]["properties"]:  # small models repeat themselves
+            return list({item["path"]: item for item in reversed(items)}.values())[::-1]
+        return items
     return {
         name: _checked(f"{where}.{name}", value[name], inner, facts)
         for name, inner in schema["properties"].items()

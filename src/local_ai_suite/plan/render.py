@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from .facts import visible
 from .words import known, word
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#!])")
-_MENTION = re.compile(r"@(?=[A-Za-z0-9])")
-_REFERENCE = re.compile(r"\bGH-(?=\d)", re.IGNORECASE)
-_LINK = re.compile(r"(?i)\b(https?|ftp):(?=//)|\bwww\.(?=\w)")
-_NUMBER = re.compile(r"#(?=\d)")
+# GitHub looks for mentions, references and addresses after Markdown is done, so a backslash doesn't
+# stop it; an entity in between does, and is plain to see in the source.
+_FOUND = re.compile(
+    r"@(?=[A-Za-z0-9])|#(?=\d)|\bGH-(?=\d)|\b(?:https?|ftp)(?=://)|\bwww(?=\.)", re.IGNORECASE
+)
 _BREAK = "&#8203;"  # a zero-width space
 _LETTERS = "ABC"
 
@@ -51,14 +53,9 @@ def markdown(plan: dict[str, Any]) -> str:
 
 def escape(text: str) -> str:
     """One line of foreign text, inert in Markdown, also inside a table."""
-    line = _SPECIAL.sub(r"\\\1", " ".join(text.split()).replace("&", "&amp;"))
-    # GitHub looks for mentions, references and addresses after Markdown is done, so a backslash
-    # doesn't stop it; an entity in between does, and is plain to see in the source.
-    line = _MENTION.sub(f"@{_BREAK}", line)
-    line = _NUMBER.sub(f"#{_BREAK}", line)
-    line = _LINK.sub(lambda match: f"{match[0][:-1]}{_BREAK}{match[0][-1]}", line)
-    line = _REFERENCE.sub(lambda match: f"{match[0]}{_BREAK}", line)
-    return re.sub(r"^(\s*)([-+]|\d+[.)])(?=\s)", r"\1\\\2", line)
+    line = " ".join(visible(text).split()).replace("&", "&amp;")
+    line = _FOUND.sub(lambda match: match[0] + _BREAK, _SPECIAL.sub(r"\\\1", line))
+    return re.sub(r"^([-+]|\d+[.)])(?=\s)", lambda match: f"{match[0][:-1]}\\{match[0][-1]}", line)
 
 
 class _Page:
@@ -306,4 +303,4 @@ class _Page:
 
 def _plain(text: str) -> str:
     """Inside a code block nothing needs escaping but its own fence."""
-    return " ".join(text.split()).replace("```", "'''")
+    return " ".join(visible(text).split()).replace("```", "'''")
