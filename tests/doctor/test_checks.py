@@ -287,6 +287,12 @@ def test_a_missing_model_is_a_failure_and_a_broken_neighbour_a_warning(facts) ->
     assert "cut.gguf" in checks[1].message
 
 
+def test_an_architecture_that_the_engine_does_not_know_is_a_failure(facts) -> None:
+    checks = project.check_models(facts(unknown_architectures=frozenset({"llama"})))
+    assert [check.status for check in checks] == ["ok", "failure"]
+    assert "'llama'" in checks[1].message
+
+
 def test_a_chat_model_that_does_not_fit_is_a_failure(facts) -> None:
     small = Hardware(memory_total_bytes=GIB, memory_available_bytes=20 * MIB)
     (check,) = machine.check_fit(facts(hardware=small))

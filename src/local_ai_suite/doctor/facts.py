@@ -23,6 +23,8 @@ from local_ai_suite.stack.docker import containers, engine_trouble
 from local_ai_suite.stack.ports import PortHolder, port_holder
 from local_ai_suite.state import RunState, read_run
 
+from .architectures import unknown_architectures
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -83,6 +85,7 @@ class Facts:
     engine_error: SuiteError | None = None
     catalog: Catalog | None = None
     models_error: SuiteError | None = None
+    unknown_architectures: frozenset[str] = frozenset()
     gateway_error: SuiteError | None = None
     project: Folder | None = None
     models: Folder | None = None
@@ -135,6 +138,7 @@ def gather(
         engine_error=engine_error,
         catalog=catalog,
         models_error=models_error,
+        unknown_architectures=_unknown(engines, catalog),
         gateway_error=gateway_error(paths, known, env),
         project=folder(paths.project),
         models=folder(known.models_path(paths)),
@@ -145,6 +149,13 @@ def gather(
         python=sys.version_info[:2],
         run=run,
     )
+
+
+def _unknown(engines: tuple[FoundEngine, ...] | None, catalog: Catalog | None) -> frozenset[str]:
+    if not engines or catalog is None:
+        return frozenset()
+    wanted = {entry.file.architecture for entry in catalog.entries}
+    return unknown_architectures(engines[0], wanted)
 
 
 def _attempt(what: Callable[[], T]) -> tuple[T | None, SuiteError | None]:

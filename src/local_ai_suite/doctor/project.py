@@ -79,6 +79,17 @@ def check_models(facts: Facts) -> list[Check]:
         ]
     else:
         found = [ok("models", f"{names}{' ...' if len(entries) > 4 else ''}", **details)]
+    for entry in entries:
+        if entry.file.architecture in facts.unknown_architectures:
+            grade = failure if entry is facts.catalog_default else warning
+            found.append(
+                grade(
+                    "models",
+                    f"{entry.path.name} is of the architecture {entry.file.architecture!r}, which "
+                    "the engine does not know",
+                    "Take a newer llama-server (LLAMA_SERVER in .env), or another model.",
+                )
+            )
     for problem in facts.catalog.problems:
         found.append(
             warning(
