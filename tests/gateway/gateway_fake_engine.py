@@ -75,8 +75,10 @@ class FakeEngine:
                 body = await reader.readexactly(length)
                 talk = Talk(self, head, body, (reader, writer))
                 if head.startswith(b"GET /v1/models"):
-                    meta = {"parallel": self.slots, "n_ctx": 1000}
-                    await talk.json({"data": [{"id": "local-chat", "meta": meta}]})
+                    meta: dict[str, object] = {"parallel": self.slots, "n_ctx": 1000}
+                    meta["name"] = "local-chat"  # one model under two names
+                    entries = [{"id": name, "meta": meta} for name in ("local-chat", "local-code")]
+                    await talk.json({"data": entries})
                     continue
                 self.requests.append(talk)
                 self.begun.set()

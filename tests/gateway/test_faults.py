@@ -6,12 +6,11 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 import httpx
 import orjson
 import pytest
-from gateway_fake_engine import STREAM, FakeEngine, Talk, fake_engine
+from gateway_fake_engine import STREAM, Talk, fake_engine
 
 from gateway_running import Running, running
 
@@ -321,16 +320,22 @@ def test_a_request_without_a_mend_and_its_answer_are_passed_on_byte_for_byte() -
         assert answer.content == said
 
 
-def test_an_alias_is_put_in_both_ways(fake_engine_echo: AbstractContextManager[FakeEngine]) -> None:
-    with fake_engine_echo as fake, running(fake.url) as served:
-        answer = post(served, {**CHAT, "model": "qwen2.5-coder"})
-        assert orjson.loads(fake.requests[0].body)["model"] == "local-code"
-        assert answer.json()["model"] == "qwen2.5-coder"
-
-
-@pytest.fixture
-def fake_engine_echo() -> AbstractContextManager[FakeEngine]:
+def test_an_alias_is_put_in_both_ways_also_when_the_engine_answers_by_another_name() -> None:
     async def script(talk: Talk) -> None:
-        await talk.json({"model": orjson.loads(talk.body)["model"], "choices": []})
+        if b"stream" in talk.body:
+            await talk.send(STREAM)
+            await talk.chunk(b'data: {"model":"loc')
+            await asyncio.sleep(0.02)
+            await talk.chunk(b'al-chat"}\n\n')
+            await talk.end()
+        else:
+            await talk.json({"model": "local-chat", "choices": []})
 
-    return fake_engine(script)
+    with fake_engine(script) as fake, running(fake.url) as served:
+        httpx.get(f"{served.url}/v1/models")  # now the engine has said its names
+        for name in ("qwen2.5-coder", "local-code"):
+            assert post(served, {**CHAT, "model": name}).json()["model"] == name
+            streamed = post(served, {**STREAMED, "model": name})
+            assert streamed.content == b'data: {"model":"%b"}\n\n' % name.encode()
+        models = {orjson.loads(talk.body)["model"] for talk in fake.requests}
+        assert models == {"local-chat"}

@@ -73,6 +73,8 @@ def model_meta(model: Model) -> dict[str, Any]:
     if parallel is None and model.plan is not None:
         parallel = model.plan.fit.parallel
     return {
+        # The name that the engine says in its answers, whichever of its names was asked for.
+        "name": model.name,
         "kind": entry.kind,
         "status": status(model),
         "n_ctx": n_ctx,

@@ -44,6 +44,12 @@ class KnownModels:
         self._asking: asyncio.Task[None] | None = None
         self.entries: Mapping[str, Mapping[str, Any]] | None = None
 
+    def engine_name(self, name: str) -> str:
+        """The name under which the engine answers for ``name``: one model may have several."""
+        entry = (self._current() or {}).get(name)
+        told = (entry.get("meta") or {}).get("name") if entry else None
+        return told if isinstance(told, str) and told else name
+
     def slots(self, engine: str) -> int | None:
         """How many requests the engine serves at once for a model; ``None`` if not known."""
         return self._number(engine, "parallel")
@@ -53,11 +59,14 @@ class KnownModels:
         return self._number(engine, "n_ctx")
 
     def _number(self, engine: str, key: str) -> int | None:
-        if self._clock() - self._asked > REFRESH_S:
-            self.refresh_soon()
-        entry = (self.entries or {}).get(engine)
+        entry = (self._current() or {}).get(engine)
         value = (entry.get("meta") or {}).get(key) if entry else None
         return value if isinstance(value, int) and value > 0 else None
+
+    def _current(self) -> Mapping[str, Mapping[str, Any]] | None:
+        if self._clock() - self._asked > REFRESH_S:
+            self.refresh_soon()
+        return self.entries
 
     def refresh_soon(self) -> None:
         """Ask in the background; whoever wants the answer now calls :meth:`refresh`."""

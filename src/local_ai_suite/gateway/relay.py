@@ -14,7 +14,7 @@ import orjson
 from local_ai_suite.errors import SuiteError
 from local_ai_suite.gateway import mends
 from local_ai_suite.gateway.answers import MISFIT, Heart, fail_late, pass_on, plain_answer
-from local_ai_suite.gateway.mends import Mend, Reply, Target
+from local_ai_suite.gateway.mends import Reply
 from local_ai_suite.gateway.mends.registry import asks_for_stream
 from local_ai_suite.wire.envelope import error_body
 from local_ai_suite.wire.upstream import HOP_BY_HOP, Upstream, UpstreamUnreachable
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from local_ai_suite.gateway.config import Route
     from local_ai_suite.gateway.lanes import Lanes
     from local_ai_suite.gateway.litellm_process import LiteLlm
+    from local_ai_suite.gateway.mends import Mend, Target
     from local_ai_suite.wire.asgi import Headers
 
 logger = logging.getLogger(__name__)
@@ -108,12 +109,11 @@ class Relay:
             upstream.close()
 
     async def serve(
-        self, call: Call, route: Route, public: str, headers: Headers, body: bytes, lane: str
+        self, call: Call, route: Route, model: Target, headers: Headers, body: bytes, lane: str
     ) -> None:
         """Answer ``call``. Raises SuiteError while nothing was sent yet."""
-        engine = public if route.engine == "*" else route.engine
         try:
-            plan = mends.plan(call.route, body, Target(public=public, engine=engine))
+            plan = mends.plan(call.route, body, model)
         except MISFIT:
             # A mend that cannot read the request: the engine says what is wrong with it.
             logger.info("no mend could read request %s", call.request_id, exc_info=True)
@@ -133,7 +133,7 @@ class Relay:
         sent = forwarded(call, route.api_key, headers)
 
         async def exchange() -> None:
-            ticket = await self._lanes.enter(route.engine, lane)
+            ticket = await self._lanes.enter(model.engine, lane)
             try:
                 call.admitted = time.perf_counter()
                 await self._exchange(

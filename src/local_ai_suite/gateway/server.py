@@ -26,6 +26,7 @@ from local_ai_suite.gateway.known_models import KnownModels
 from local_ai_suite.gateway.lanes import Lanes
 from local_ai_suite.gateway.limits import Limits
 from local_ai_suite.gateway.litellm_process import LiteLlm
+from local_ai_suite.gateway.mends import Target
 from local_ai_suite.gateway.metrics import Metrics
 from local_ai_suite.gateway.ollama import public_name
 from local_ai_suite.gateway.pages import Pages
@@ -94,7 +95,8 @@ class Gateway:
         )
 
     async def begin(self) -> None:
-        """When everything is LiteLLM's, the gateway is ready when LiteLLM is: start it now."""
+        """Ask for the engine's models; start LiteLLM when everything is its, to be ready."""
+        await self.models.refresh()
         if self._relay_off and self.litellm is not None:
             try:
                 await self.litellm.upstream()
@@ -208,8 +210,10 @@ class Gateway:
         if route.kind == "litellm":
             await self._to_litellm(call, headers, body)
             return
-        call.context_limit = self.models.context(route.engine)
-        await self.relay.serve(call, route, name, headers, body, endpoint.lane)
+        engine = self.models.engine_name(name if route.engine == "*" else route.engine)
+        call.context_limit = self.models.context(engine)
+        target = Target(public=name, engine=engine)
+        await self.relay.serve(call, route, target, headers, body, endpoint.lane)
 
     async def _to_litellm(
         self, call: Call, headers: list[tuple[bytes, bytes]], body: bytes
