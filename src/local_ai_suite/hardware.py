@@ -7,9 +7,12 @@ Facts are measured or ``None``; nothing is guessed, and partial facts are valid.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import math
 import os
 import subprocess
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -29,6 +32,10 @@ _NVIDIA_SMI_PLACES = ("/usr/lib/wsl/lib/nvidia-smi", "/usr/bin/nvidia-smi")
 _QUERY = ("index", "name", "memory.total", "memory.free", "driver_version", "uuid", "compute_cap")
 _OLD_QUERY = _QUERY[:-1]  # drivers before 510 do not know compute_cap
 _UNLIMITED = 1 << 60  # cgroup v1 writes "no limit" as a number near 2^63
+
+MEASURE_SECONDS = 0.3  # long enough for a steady figure, short enough for a command to wait
+READ_SAMPLE = 256 * MIB
+_BLOCK = 64 * MIB  # far larger than any cache
 
 PathKind = Literal["native", "windows_drive", "network", "unknown"]
 _WINDOWS = frozenset({"drvfs", "9p", "v9fs", "virtiofs"})
@@ -281,3 +288,60 @@ def _read(path: Path) -> str | None:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return None
+
+
+# Speeds, measured when somebody asks for them
+
+
+def measure_memory_speed(
+    threads: int = 1, *, clock: Callable[[], float] = time.perf_counter
+) -> float | None:
+    """Bytes per second that ``threads`` threads move through memory (read and written) together.
+
+    Takes :data:`MEASURE_SECONDS` and 128 MiB per thread. ``None`` if the memory cannot be had.
+    """
+    try:
+        pairs = [(bytearray(_BLOCK), bytearray(_BLOCK)) for _ in range(max(1, threads))]
+    except MemoryError:
+        return None
+    moved = [0] * len(pairs)
+    started = clock()
+    stop = started + MEASURE_SECONDS
+
+    def copy(number: int) -> None:
+        # ctypes lets other threads run during a call, so the copies go side by side.
+        target, source = ((ctypes.c_char * _BLOCK).from_buffer(half) for half in pairs[number])
+        while clock() < stop:
+            ctypes.memmove(target, source, _BLOCK)
+            moved[number] += 2 * _BLOCK
+
+    workers = [threading.Thread(target=copy, args=(n,)) for n in range(len(pairs))]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    elapsed = clock() - started
+    return sum(moved) / elapsed if elapsed > 0 else None
+
+
+def measure_read_speed(
+    path: Path, *, clock: Callable[[], float] = time.perf_counter
+) -> float | None:
+    """Bytes per second at which ``path`` is read now: from the disk, or from memory if it is there.
+
+    Reads up to :data:`READ_SAMPLE` bytes in the middle, for :data:`MEASURE_SECONDS` at most.
+    """
+    try:
+        with path.open("rb", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, (size - READ_SAMPLE) // 2))
+            started, read = clock(), 0
+            while read < READ_SAMPLE and clock() - started < MEASURE_SECONDS:
+                chunk = file.read(4 * MIB)
+                if not chunk:
+                    break
+                read += len(chunk)
+            elapsed = clock() - started
+    except OSError:
+        return None
+    return read / elapsed if read and elapsed > 0 else None

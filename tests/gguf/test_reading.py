@@ -85,6 +85,9 @@ def test_head_counts_may_differ_by_layer(tmp_path: Path) -> None:
         (None, {"a": ((256, 8), Q4_K), "b": ((256, 4), Q8_0)}, "Q4_K"),
         (1, {"a": ((256, 8), Q4_K)}, "Q4_K"),  # a stale value of the file it was made from
         (999, {"a": ((256, 8), Q8_0)}, "Q8_0"),
+        (7, {"a": ((256, 8), Q4_K)}, "Q4_K"),
+        (17, {"a": ((256, 8), Q4_K)}, "Q4_K"),  # Q5_K_M without any Q5_K
+        (27, {"a": ((256, 8), Q4_K)}, "IQ3_M"),  # a mix without a format of its own
         (7, {}, "Q8_0"),
     ],
 )

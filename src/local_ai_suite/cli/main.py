@@ -34,9 +34,10 @@ VERBS: dict[str, tuple[str, str]] = {
     # Before and after: what is there, what fits
     "preflight": ("doctor", "check this machine before starting"),
     "doctor": ("doctor", "what is wrong here, and what to do about it"),
+    "plan-fit": ("plan_fit", "what of a model fits where, before it is loaded"),
     #
     # Models and the engine
-    "models": ("models", "the GGUF files: list, recommended, pull, rm"),
+    "models": ("models", "the GGUF files: list, inspect, recommended, pull, rm"),
     "ps": ("engine", "which models are loaded, with how much memory"),
     "load": ("engine", "load a model now"),
     "unload": ("engine", "stop a model's engine"),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from local_ai_suite.cli.models_inspect import inspect_command
 from local_ai_suite.cli.models_progress import Quiet, watcher
 from local_ai_suite.cli.output import json_option, show
 from local_ai_suite.errors import SettingsError
@@ -28,6 +29,9 @@ def models_command(ctx: click.Context) -> int | None:
         code: int = ctx.invoke(list_command, as_json=False)
         return code
     return None
+
+
+models_command.add_command(inspect_command)
 
 
 @models_command.command("list")

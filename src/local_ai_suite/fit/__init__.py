@@ -1,21 +1,38 @@
 """What fits, decided before anything is loaded: ``FitRequest`` -> ``FitPlan``. Pure."""
 
+from .compare import PartComparison, Record, compare, correction, learn, learn_free
 from .gpus import GpuModel, find_gpu
-from .machine import imagined
-from .plan import DevicePlan, FitPlan, FitRequest, Parts, Purpose
+from .machine import gpu_margin, imagined, memory_margin
+from .plan import GIB, MIB, DevicePlan, FitPlan, FitRequest, Parts, Purpose
 from .planner import plan
 from .shape import ModelShape, model_shape
+from .text import options_text, plan_text
+from .wanted import Option, options
 
 __all__ = [
+    "GIB",
+    "MIB",
     "DevicePlan",
     "FitPlan",
     "FitRequest",
     "GpuModel",
     "ModelShape",
+    "Option",
+    "PartComparison",
     "Parts",
     "Purpose",
+    "Record",
+    "compare",
+    "correction",
     "find_gpu",
+    "gpu_margin",
     "imagined",
+    "learn",
+    "learn_free",
+    "memory_margin",
     "model_shape",
+    "options",
+    "options_text",
     "plan",
+    "plan_text",
 ]

@@ -56,7 +56,7 @@ def devices(request: FitRequest) -> tuple[tuple[Device, ...], Device]:
                 description=gpu.name,
                 total_bytes=gpu.total_bytes,
                 free_bytes=None if gpu.free_bytes is None else max(0, gpu.free_bytes - taken),
-                margin_bytes=_gpu_margin(gpu, request) + request.learned,
+                margin_bytes=_or(request.margin_gpu, gpu_margin(gpu.total_bytes)) + request.learned,
                 overhead_bytes=GPU_OVERHEAD,
                 bandwidth=card.bandwidth if card else None,
             )
@@ -68,24 +68,27 @@ def devices(request: FitRequest) -> tuple[tuple[Device, ...], Device]:
         description=hardware.cpu_name or "system memory",
         total_bytes=hardware.memory_total_bytes,
         free_bytes=None if available is None else max(0, available - request.taken_memory),
-        margin_bytes=_memory_margin(hardware, request) + (0 if gpus else request.learned),
+        margin_bytes=_or(request.margin_memory, memory_margin(hardware.memory_total_bytes))
+        + (0 if gpus else request.learned),
         overhead_bytes=CPU_OVERHEAD,
         bandwidth=request.memory_speed,
     )
     return tuple(gpus), cpu
 
 
-def _gpu_margin(gpu: Gpu, request: FitRequest) -> int:
-    if request.margin_gpu is not None:
-        return request.margin_gpu
-    return max(GPU_MARGIN_LEAST, int((gpu.total_bytes or 0) * GPU_MARGIN_SHARE))
+def gpu_margin(total_bytes: int | None) -> int:
+    """Bytes kept free on a card of that size, beside everything projected."""
+    return max(GPU_MARGIN_LEAST, int((total_bytes or 0) * GPU_MARGIN_SHARE))
 
 
-def _memory_margin(hardware: Hardware, request: FitRequest) -> int:
-    if request.margin_memory is not None:
-        return request.margin_memory
-    share = int((hardware.memory_total_bytes or 0) * MEMORY_MARGIN_SHARE)
+def memory_margin(total_bytes: int | None) -> int:
+    """Bytes of the system's memory kept free, beside everything projected."""
+    share = int((total_bytes or 0) * MEMORY_MARGIN_SHARE)
     return min(MEMORY_MARGIN_MOST, max(MEMORY_MARGIN_LEAST, share))
+
+
+def _or(explicit: int | None, usual: int) -> int:
+    return usual if explicit is None else explicit
 
 
 def imagined(hardware: Hardware, *, vram_bytes: int | None, gpu_name: str | None) -> Hardware:

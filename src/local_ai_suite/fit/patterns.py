@@ -46,7 +46,7 @@ _WINDOWS: dict[str, Window] = {
     "smallthinker": Window(4, dense_first=True, tokens=4096),
     # These carry the pattern in the header, one entry per layer.
     **dict.fromkeys(
-        ("gemma4", "granite_swa", "lfm2", "lfm2moe", "maple", "mimo2", "spark2-5", "step35"),
+        ("gemma4", "granite_swa", "maple", "mimo2", "spark2-5", "step35"),
         Window(1),
     ),
 }
@@ -73,9 +73,11 @@ def window_layers(model: GgufFile, layers: int) -> tuple[int, tuple[bool, ...]]:
     """The window in tokens (0: none) and, for each layer, whether it attends only to the window."""
     none = (0, (False,) * layers)
     found = _window(model, layers)
+    stated = model.metadata.integer(model.key("attention.sliding_window"))
+    if model.architecture in {"lfm2", "lfm2moe"} and stated:  # every layer that attends at all
+        return stated, (True,) * layers
     if found is None:
         return none
-    stated = model.metadata.integer(model.key("attention.sliding_window"))
     if stated == 0 or (stated is None and found.required):
         return none
     tokens = found.tokens or stated or 0

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 CONTEXT_CEILING = 32_768
 CONTEXT_GOOD = 16_384
 CONTEXT_LEAST = 4_096
+EMBED_LEAST = 512
 # A layer on the CPU slows every token, a shorter context only some conversations.
 CONTEXT_PARTIAL = 8_192
 EMBED_CEILING = 2_048  # a passage; the whole of it goes through in one batch
@@ -52,6 +53,8 @@ UNKNOWN_TRAINED = 4_096  # what to assume of a header without a context length
 # The cache may take this share of the memory that is free, where the model runs on the CPU.
 CPU_CACHE_SHARE = 0.25
 PARALLEL_GPU, PARALLEL_CPU = 4, 2  # slots, when each gets the whole ceiling
+# Further slots may not take more of a GPU than this: the rest is for a second model beside it.
+SLOTS_SHARE = 0.6
 CACHE_RAM_SHARE, CACHE_RAM_MOST = 0.1, 2048 * MIB
 QUANTIZED = "q8_0"
 
@@ -183,7 +186,7 @@ class _Search:
 
     def _floor(self, least: int) -> int:
         """``least``, as far as the model was trained for it; what was set explicitly."""
-        return self.request.ctx_size or min(least, self.ceiling)
+        return self.request.ctx_size or min(EMBED_LEAST if self.embedding else least, self.ceiling)
 
     def _ceiling(self) -> int:
         trained = self.shape.trained_context or UNKNOWN_TRAINED
@@ -200,10 +203,15 @@ class _Search:
         most = PARALLEL_GPU if load.n_gpu_layers else PARALLEL_CPU
         for slots in range(most, 1, -1):
             wider = replace(load, parallel=slots)
-            modest = bool(load.n_gpu_layers) or self._cache_is_modest(wider)
-            if modest and self.fits(wider):
+            if self._slots_are_modest(wider) and self.fits(wider):
                 return wider
         return load
+
+    def _slots_are_modest(self, load: Load) -> bool:
+        if not load.n_gpu_layers:
+            return self._cache_is_modest(load)
+        gpus = self._project(load)[:-1]
+        return all(gpu.parts.total <= (gpu.free_bytes or 0) * SLOTS_SHARE for gpu in gpus)
 
     # Loads
 

@@ -1,5 +1,6 @@
 """Reading GGUF headers: bounds-checked, in milliseconds, without the tensor data."""
 
+from .describe import Description, describe, description_text
 from .features import TemplateFeatures
 from .file import GgufFile, read_gguf
 from .ggml_types import TYPES, TYPES_BY_NAME, GgmlType
@@ -10,6 +11,7 @@ from .split import SplitName, split_name
 __all__ = [
     "TYPES",
     "TYPES_BY_NAME",
+    "Description",
     "GgmlType",
     "GgufFile",
     "Header",
@@ -18,6 +20,8 @@ __all__ = [
     "SplitName",
     "TemplateFeatures",
     "Tensor",
+    "describe",
+    "description_text",
     "read_gguf",
     "read_header",
     "split_name",

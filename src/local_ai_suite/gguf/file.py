@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from local_ai_suite.errors import GgufError
 
 from .features import TemplateFeatures, has_fim, template_features
-from .ggml_types import FILE_TYPES
+from .ggml_types import FILE_TYPES, TYPES_BY_NAME
 from .split import read_shards
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from .metadata import Metadata
 
 POOLING = {-1: None, 0: "none", 1: "mean", 2: "cls", 3: "last", 4: "rank"}  # llama_pooling_type
+_PLAIN = frozenset({"F32", "F16", "BF16"})
 # Architectures that are encoders of text: they embed, they never chat.
 _ENCODERS = frozenset({
     "bert", "modern-bert", "nomic-bert", "nomic-bert-moe", "neo-bert", "jina-bert-v2",
@@ -212,11 +214,15 @@ class GgufFile:
             return stated or "unknown"
         if self.metadata.integer("general.file_type") is None or stated is None:
             return next(iter(self.quantization_mix))
-        plain = {"F32", "F16", "BF16"}
-        mostly = next(iter(self.quantization_mix))
-        if (stated in plain) != (mostly in plain):
-            return mostly
-        return stated
+        # Q4_K_M is made of Q4_K; the IQ mixes (IQ3_M) have no format of their name.
+        format_name = re.sub(r"_(?:S|M|L|XS|MOE)$", "", stated)
+        if stated not in TYPES_BY_NAME:
+            stands = format_name not in TYPES_BY_NAME or format_name in self.quantization_mix
+        else:
+            stands = stated in self.quantization_mix and (
+                (stated in _PLAIN) == (next(iter(self.quantization_mix)) in _PLAIN)
+            )
+        return stated if stands else next(iter(self.quantization_mix))
 
     @property
     def bits_per_weight(self) -> float | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import stat
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
 from local_ai_suite.errors import GgufError
@@ -85,11 +85,11 @@ class Header:
 
     path: Path
     version: int
-    metadata: Metadata
-    tensors: tuple[Tensor, ...]
+    metadata: Metadata = field(repr=False)
+    tensors: tuple[Tensor, ...] = field(repr=False)
     data_offset: int
     file_bytes: int
-    vocabulary: bytes = b""
+    vocabulary: bytes = field(default=b"", repr=False)
 
 
 def read_header(path: Path, *, shard: int = 0) -> Header:

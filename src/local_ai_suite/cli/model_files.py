@@ -1,0 +1,31 @@
+"""Which file a person means: a path, or a name in the models folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from local_ai_suite.errors import ModelError
+
+if TYPE_CHECKING:
+    from local_ai_suite.paths import Paths
+    from local_ai_suite.settings import Settings
+
+
+def find_model(name: str, settings: Settings, paths: Paths) -> Path:
+    """A file by its path, or by its name in the models folder, with or without ``.gguf``."""
+    folder = settings.models_path(paths)
+    wanted = Path(name).expanduser()
+    places = [wanted, folder / wanted, folder / f"{name}.gguf"]
+    for place in places:
+        if place.is_file():
+            return place
+    low = name.lower().removesuffix(".gguf")
+    near = sorted(p for p in folder.glob("**/*.gguf") if p.stem.lower() == low)
+    if near:
+        return near[0]
+    there = ", ".join(sorted(p.name for p in folder.glob("**/*.gguf"))[:5])
+    raise ModelError(
+        f"{name}: no such file, here or in {folder}",
+        hint=f"There is: {there}" if there else "`lais models pull NAME` downloads one.",
+    )

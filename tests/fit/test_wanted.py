@@ -1,0 +1,147 @@
+"""The question the other way round, the comparison after loading, the text."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from fit_machines import MIB, machine
+from hypothesis import given
+from hypothesis import strategies as st
+
+from local_ai_suite.fit import (
+    FitRequest,
+    Record,
+    compare,
+    correction,
+    learn,
+    learn_free,
+    options,
+    options_text,
+    plan,
+    plan_text,
+)
+from local_ai_suite.fit.text import bar
+
+if TYPE_CHECKING:
+    from local_ai_suite.gguf import GgufFile
+
+Files = dict[str, "GgufFile"]
+
+
+class TestWanted:
+    def test_more_context_on_a_small_card_costs_speed_or_precision(self, files: Files) -> None:
+        request = FitRequest(model=files["8b"], hardware=machine(6), memory_speed=40e9)
+        found = options(request, 32_768)
+        assert len(found) >= 2
+        assert all(option.plan.fits and option.plan.ctx_size == 32_768 for option in found)
+        speeds = [option.plan.tokens_per_second or 0 for option in found]
+        assert speeds == sorted(speeds, reverse=True)
+        assert all(option.price is not None and option.price > 0 for option in found)
+        text = options_text(found, 32_768)
+        assert "slower than without the wish" in text
+        assert "layers on the GPU" in text
+
+    def test_what_fits_anyway_has_no_price(self, files: Files) -> None:
+        request = FitRequest(model=files["3b"], hardware=machine(12))
+        found = options(request, 32_768)
+        assert found[0].price == pytest.approx(0, abs=0.3)
+        assert "everything on the GPU" in found[0].words
+
+    def test_explicit_settings_are_kept(self, files: Files) -> None:
+        request = FitRequest(model=files["8b"], hardware=machine(6), cache_type_k="f16")
+        assert {option.plan.cache_type_k for option in options(request, 16_384)} == {"f16"}
+
+    def test_what_is_impossible_is_said(self, files: Files) -> None:
+        request = FitRequest(model=files["8b"], hardware=machine(memory=4))
+        assert options(request, 131_072) == ()
+        assert "No way" in options_text((), 131_072)
+
+
+class TestAfterLoading:
+    def test_each_part_is_held_against_the_log(self, files: Files) -> None:
+        found = plan(FitRequest(model=files["3b"], hardware=machine(6)))
+        gpu, cpu = found.devices
+        log = {
+            ("CUDA0", "model"): gpu.parts.weights,
+            ("CUDA0", "KV"): gpu.parts.kv_cache - 100 * MIB,
+            ("CUDA0", "RS"): 100 * MIB,
+            ("CUDA0", "compute"): gpu.parts.compute + 300 * MIB,
+            ("CPU", "model"): cpu.parts.weights + MIB,
+            ("CPU", "output"): MIB,
+        }
+        rows = {(row.device, row.part): row for row in compare(found, log)}
+        assert rows["CUDA0", "weights"].as_projected
+        assert rows["CUDA0", "kv_cache"].difference == 0
+        assert rows["CUDA0", "compute"].difference == 300 * MIB
+        assert not rows["CUDA0", "compute"].as_projected
+        assert rows["CPU", "weights"].as_projected
+        assert rows["CPU", "compute"].actual == 0
+
+    def test_a_device_that_was_not_planned_shows_up(self, files: Files) -> None:
+        found = plan(FitRequest(model=files["3b"], hardware=machine()))
+        rows = compare(found, {("CUDA0", "model"): 5 * MIB})
+        assert [(r.device, r.projected, r.actual) for r in rows if r.device == "CUDA0"] == [
+            ("CUDA0", 0, 5 * MIB)
+        ]
+
+    def test_the_worst_of_the_last_loads_widens_the_margin(self, files: Files) -> None:
+        found = plan(FitRequest(model=files["3b"], hardware=machine(6)))
+        gpu = found.devices[0].parts
+        over = {("CUDA0", "model"): gpu.weights, ("CUDA0", "KV"): gpu.kv_cache,
+                ("CUDA0", "compute"): gpu.compute + 200 * MIB}  # fmt: skip
+        record = learn(Record(), "3b", compare(found, over))
+        assert correction(record) == 200 * MIB
+        exact = {**over, ("CUDA0", "compute"): gpu.compute}
+        assert correction(learn(record, "8b", compare(found, exact))) == 200 * MIB
+        assert correction(learn(record, "3b", compare(found, exact))) == 0
+
+    def test_free_memory_shows_what_no_log_names(self, files: Files) -> None:
+        found = plan(FitRequest(model=files["3b"], hardware=machine(6)))
+        gpu = found.devices[0]
+        after = (gpu.free_bytes or 0) - gpu.parts.total - 150 * MIB
+        assert correction(learn_free(Record(), "3b", found, {"CUDA0": after})) == 150 * MIB
+        assert learn_free(Record(), "3b", found, {}) == Record()
+
+    def test_a_machine_that_needs_less_than_projected_teaches_nothing(self) -> None:
+        assert correction(Record((("a", -500 * MIB), ("b", MIB)))) == 0
+        assert correction(Record()) == 0
+
+    @given(st.lists(st.tuples(st.text(), st.integers(-(10**12), 10**12)), max_size=40))
+    def test_a_record_survives_json_and_never_grows_without_end(
+        self, taken: list[tuple[str, int]]
+    ) -> None:
+        record = Record.from_dict(Record(tuple(taken)).as_dict())
+        assert record.taken == tuple(taken[-20:])
+        assert 0 <= correction(record) <= 2048 * MIB
+
+    @pytest.mark.parametrize(
+        "data", [None, [], "x", {"version": 2}, {"version": 1, "taken": 3},
+                 {"version": 1, "taken": [["a"], [1, 2], ["a", True], None]}],
+    )  # fmt: skip
+    def test_a_damaged_record_is_an_empty_one(self, data: object) -> None:
+        assert Record.from_dict(data) == Record()
+
+
+class TestText:
+    def test_the_table_names_parts_and_reasons(self, files: Files) -> None:
+        found = plan(FitRequest(model=files["8b"], hardware=machine(4), memory_speed=40e9))
+        text = plan_text(found)
+        for word in ("fits", "layers", "KV cache", "compute buffers", "margin", "left", "tokens/s"):
+            assert word in text
+        assert all(reason in text for reason in found.reasons)
+
+    def test_what_does_not_fit_is_loud(self, files: Files) -> None:
+        found = plan(FitRequest(model=files["8b"], hardware=machine(4), n_gpu_layers=33))
+        text = plan_text(found)
+        assert "DOES NOT FIT" in text
+        assert "missing" in text
+        assert "!]" in text
+
+    @given(free=st.integers(1, 10**11))
+    def test_the_bar_is_always_as_wide(self, files: Files, free: int) -> None:
+        device = plan(FitRequest(model=files["3b"], hardware=machine(6))).devices[0]
+        drawn = bar(replace(device, free_bytes=free))
+        assert len(drawn) == 40
+        assert "W" in drawn
