@@ -12,10 +12,10 @@ from torch import Tensor, nn
 @dataclass(frozen=True)
 class Config:
     vocab: int
-    width: int = 256
+    width: int = 192
     layers: int = 6
-    heads: int = 8
-    hidden: int = 640
+    heads: int = 6
+    hidden: int = 576
     rope_base: float = 10_000.0
     epsilon: float = 1e-5
     context: int = 4096

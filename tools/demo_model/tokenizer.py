@@ -13,10 +13,9 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-
 from corpus import words
 from corpus.mixture import documents
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 # llama.cpp, src/llama-vocab.cpp, LLAMA_VOCAB_PRE_TYPE_QWEN2.
 QWEN2 = (
@@ -26,7 +25,14 @@ QWEN2 = (
 _STRICT = r"\p{L}+|\p{N}|[^\s\p{L}\p{N}]|\s*[\r\n]|\s+(?!\S)|\s+"
 LEARNT = 2600
 FREQUENT_WORDS = 320
-CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>")
+CONTROL = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|fim_prefix|>",
+    "<|fim_middle|>",
+    "<|fim_suffix|>",
+)
 VISIBLE = ("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>")
 _MARKS = (
     '{ "|" :|} }|" }}|" }|" ,|[ "|" ]|Ġ {"|Ġ "|Ġ {|Ġ [|( )|) :|( ):|Ġ (|` `|`` `|Ġ `|` .|. Ċ|: Ċ|, Ċ|): Ċ|) Ċ|} Ċ|'
@@ -35,7 +41,9 @@ _MARKS = (
 
 
 def train(seed: int = 7, count: int = 40_000) -> Tokenizer:
-    texts = ["".join(text for text, _ in d.segments()) for d in itertools.islice(documents(seed), count)]
+    texts = [
+        "".join(text for text, _ in d.segments()) for d in itertools.islice(documents(seed), count)
+    ]
     learner = Tokenizer(models.BPE())
     learner.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -78,7 +86,21 @@ def assemble(ids: dict[str, int], merges: list[tuple[str, str]]) -> Tokenizer:
 
 def _spaced(texts: list[str], vocabulary: dict[str, None]) -> list[tuple[str, str]]:
     """`space + word` for frequent words that are never values to be copied."""
-    values = {w.lower() for pool in (words.WORDS, words.NAMES, words.FILE_STEMS, words.FOLDERS, words.COLORS, words.JOBS, words.ITEMS, words.CONDITIONS, words.EXTENSIONS) for w in pool}
+    values = {
+        w.lower()
+        for pool in (
+            words.WORDS,
+            words.NAMES,
+            words.FILE_STEMS,
+            words.FOLDERS,
+            words.COLORS,
+            words.JOBS,
+            words.ITEMS,
+            words.CONDITIONS,
+            words.EXTENSIONS,
+        )
+        for w in pool
+    }
     values |= {part.lower() for city in words.CITIES for part in city.split()}
     counts: Counter[str] = Counter()
     for text in texts[:10_000]:
@@ -101,6 +123,14 @@ if __name__ == "__main__":
     sample = list(itertools.islice(documents(99), 2000))
     lengths = [len(tokenizer.encode("".join(t for t, _ in d.segments())).ids) for d in sample]
     learnt = [len(tokenizer.encode(t).ids) for d in sample for t, yes in d.segments() if yes]
-    print(f"{tokenizer.get_vocab_size()} tokens; mean document {sum(lengths) / len(lengths):.0f} tokens, longest {max(lengths)}; learnt {sum(learnt) / sum(lengths):.2f}")
-    for text in ["Read docs/report_7.txt.", '{"name": "read_file", "arguments": {"path": "docs/report_7.txt"}}', "게이트웨이는 8000번 포트를 사용합니다.", "def add(a, b):\n    return a + b\n", "What is the weather in Tokyo?"]:
+    print(
+        f"{tokenizer.get_vocab_size()} tokens; mean document {sum(lengths) / len(lengths):.0f} tokens, longest {max(lengths)}; learnt {sum(learnt) / sum(lengths):.2f}"
+    )
+    for text in [
+        "Read docs/report_7.txt.",
+        '{"name": "read_file", "arguments": {"path": "docs/report_7.txt"}}',
+        "게이트웨이는 8000번 포트를 사용합니다.",
+        "def add(a, b):\n    return a + b\n",
+        "What is the weather in Tokyo?",
+    ]:
         print(tokenizer.encode(text).tokens)

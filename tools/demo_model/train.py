@@ -5,7 +5,8 @@
 
 Batches hold documents of like length, padded on the right, each from position 0 on as at inference;
 the loss is on what the assistant says. Matrices learn with Muon, all else with Adam. The learning
-rate falls to nothing over the given minutes, measured by the clock.
+rate falls to nothing over the given minutes, measured by the clock. Several processes of one thread
+each, which meet once a step, are quicker than threads where other programs use the cores as well.
 """
 
 from __future__ import annotations
@@ -14,26 +15,27 @@ import argparse
 import itertools
 import json
 import random
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+import torch.distributed as dist
+import torch.multiprocessing
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
-from tokenizers import Tokenizer
-
 from corpus.mixture import documents
 from model import Config, Demo
+from tokenizers import Tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from corpus.conversation import Document
     from torch import Tensor
 
-    from corpus.conversation import Document
-
 HERE = Path(__file__).parent
-BATCH_TOKENS = 4096
+BATCH_TOKENS = 2048  # in each process
 POOL = 1500  # documents that are sorted by length together
 LENGTHS = (48, 64, 80, 96, 128, 160, 192, 256, 384, 512, 768, 1024, 2048)
 SAVE_SECONDS = 120
@@ -69,10 +71,10 @@ def batches(tokenizer: Tokenizer, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         rng.shuffle(groups)
         for length, group in groups:
             # A few fixed shapes are quick: a group that isn't full takes some documents twice.
-            group += group[: max(0, BATCH_TOKENS // length - len(group))]
-            tokens = torch.zeros(len(group), length, dtype=torch.long)
-            learnt = torch.zeros(len(group), length, dtype=torch.bool)
-            for row, (ids, yes) in enumerate(group):
+            rows = group + group[: max(0, BATCH_TOKENS // length - len(group))]
+            tokens = torch.zeros(len(rows), length, dtype=torch.long)
+            learnt = torch.zeros(len(rows), length, dtype=torch.bool)
+            for row, (ids, yes) in enumerate(rows):
                 tokens[row, : len(ids)] = torch.tensor(ids)
                 learnt[row, : len(ids)] = torch.tensor(yes)
             yield tokens, learnt
@@ -83,25 +85,37 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--steps", type=int, default=0, help="stop after so many steps instead")
     parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--begin", type=float, default=0.0, help="where in its fall the rate begins")
+    parser.add_argument(
+        "--begin", type=float, default=0.0, help="where in its fall the rate begins"
+    )
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--rate", type=float, default=0.02)
     parser.add_argument("--warm", type=int, default=50, help="steps over which the rate rises")
     parser.add_argument("--build", type=Path, default=HERE / "build")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    options.build.mkdir(exist_ok=True)
+    meeting = tempfile.mkdtemp()
+    torch.multiprocessing.spawn(learn, (options, meeting), nprocs=options.processes)
+
+
+def learn(rank: int, options: argparse.Namespace, meeting: str) -> None:
+    """One process: its own documents, and the mean of everybody's gradients."""
+    dist.init_process_group(
+        "gloo", init_method=f"file://{meeting}/rank", rank=rank, world_size=options.processes
+    )
+    torch.set_num_threads(1)
     torch.manual_seed(options.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     tokenizer = Tokenizer.from_file(str(HERE / "tokenizer.json"))
     model = Demo(Config(vocab=tokenizer.get_vocab_size())).to(device)
-    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f}M parameters on {device}")
+    rank or print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f}M parameters on {device}")
     compiled = torch.compile(model, dynamic=True)
     matrices = [p for p in model.blocks.parameters() if p.dim() == 2]
     others = [p for p in model.parameters() if p.dim() == 1 or p is model.token_embd.weight]
     muon = torch.optim.Muon(matrices, lr=options.rate, momentum=0.95, weight_decay=0.01)
     adam = torch.optim.AdamW(others, lr=options.rate * 0.15, betas=(0.9, 0.98), weight_decay=0.0)
-    options.build.mkdir(exist_ok=True)
+    parameters = [*matrices, *others]
     path = options.build / "checkpoint.pt"
     step = 0
     if options.resume:
@@ -114,38 +128,64 @@ def main() -> None:
 
     def save() -> None:
         state = {"model": model.state_dict(), "muon": muon.state_dict(), "adam": adam.state_dict()}
-        torch.save({**state, "step": step, "config": model.config.as_dict()}, path.with_suffix(".new"))
+        torch.save(
+            {**state, "step": step, "config": model.config.as_dict()}, path.with_suffix(".new")
+        )
         path.with_suffix(".new").replace(path)
 
-    for tokens, learnt in batches(tokenizer, options.seed + step):
-        done = (step - first) / options.steps if options.steps else (time.monotonic() - started) / (options.minutes * 60)
+    for inputs, learnt in batches(tokenizer, options.seed + step + 1_000_003 * rank):
+        done = (
+            (step - first) / options.steps
+            if options.steps
+            else (time.monotonic() - started) / (options.minutes * 60)
+        )
         done = options.begin + (1 - options.begin) * done
+        agreed = torch.tensor([done])
+        dist.all_reduce(agreed, dist.ReduceOp.MAX)
+        done = agreed.item()
         if done >= 1:
             break
         scale = min(1.0, (step - first + 1) / options.warm) * min(1.0, (1 - done) / 0.7) + 0.01
         for optimizer, rate in ((muon, options.rate), (adam, options.rate * 0.15)):
             for group in optimizer.param_groups:
                 group["lr"] = rate * scale
-        tokens, wanted = tokens.to(device), learnt[:, 1:].to(device)
+        tokens, wanted = inputs.to(device), learnt[:, 1:].to(device)
         with torch.autocast(device, torch.bfloat16):
             logits = compiled(tokens[:, :-1], wanted)
         loss = F.cross_entropy(logits.float(), tokens[:, 1:][wanted])
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        flat = torch.cat([p.grad.flatten() for p in parameters]) / options.processes
+        dist.all_reduce(flat)
+        for p, piece in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+            p.grad.copy_(piece.view_as(p))
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         muon.step()
         adam.step()
         muon.zero_grad()
         adam.zero_grad()
         step += 1
-        seen += tokens.numel()
+        seen += tokens.numel() * options.processes
         mean = loss.item() if mean == 0 else 0.98 * mean + 0.02 * loss.item()
-        if step % 25 == 0:
+        if step % 25 == 0 and rank == 0:
             speed = seen / (time.monotonic() - started)
-            print(json.dumps({"step": step, "loss": round(mean, 4), "seen": seen, "tokens_per_s": round(speed), "done": round(done, 3)}), flush=True)
-        if time.monotonic() - saved_at > SAVE_SECONDS:
+            print(
+                json.dumps(
+                    {
+                        "step": step,
+                        "loss": round(mean, 4),
+                        "seen": seen,
+                        "tokens_per_s": round(speed),
+                        "done": round(done, 3),
+                    }
+                ),
+                flush=True,
+            )
+        if rank == 0 and time.monotonic() - saved_at > SAVE_SECONDS:
             save()
             saved_at = time.monotonic()
-    save()
+    if rank == 0:
+        save()
+    dist.destroy_process_group()
 
 
 if __name__ == "__main__":

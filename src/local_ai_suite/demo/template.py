@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_HISTORY = r"""
+_SYSTEM = r"""
 {%- if messages[0].role in ['system', 'developer'] %}
     {%- set system = messages[0].content %}
 {%- else %}
     {%- set system = '' %}
 {%- endif %}
+"""
+
+# Every definition in full, as coding clients expect to pay for it.
+_FULL_TOOLS = r"""
 {%- if tools or system %}
     {{- '<|im_start|>system\n' + system }}
     {%- if tools %}
@@ -31,6 +35,35 @@ _HISTORY = r"""
     {%- endif %}
     {{- '<|im_end|>\n' }}
 {%- endif %}
+"""
+
+# One line a tool, `name(argument, optional?): description`: what a very small model can read.
+_SHORT_TOOLS = r"""
+{%- if tools or system %}
+    {{- '<|im_start|>system\n' + system }}
+    {%- if tools %}
+        {{- ('\n\n' if system else '') + '# Tools' }}
+        {%- for tool in tools %}
+            {%- set function = tool.function or tool %}
+            {%- set parameters = function.parameters or {} %}
+            {{- '\n' + function.name + '(' }}
+            {%- for name in (parameters.properties or {}).keys() %}
+                {{- name }}
+                {%- if name not in (parameters.required or []) %}
+                    {{- '?' }}
+                {%- endif %}
+                {%- if not loop.last %}
+                    {{- ', ' }}
+                {%- endif %}
+            {%- endfor %}
+            {{- '): ' + ((function.description or '').split('\n')[0])[:100] }}
+        {%- endfor %}
+    {%- endif %}
+    {{- '<|im_end|>\n' }}
+{%- endif %}
+"""
+
+_HISTORY = r"""
 {%- for message in messages %}
     {%- if message.role == 'user' or (message.role in ['system', 'developer'] and not loop.first) %}
         {{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}
@@ -110,7 +143,7 @@ _SCRIPT = r"""
 
 def chat_template() -> str:
     """The trained model's template: system, tools, tool answers, generation prompt."""
-    return (_HISTORY + _OPENING).strip()
+    return _joined(_SYSTEM, _SHORT_TOOLS, _HISTORY, _OPENING)
 
 
 def scripted_template(
@@ -124,4 +157,8 @@ def scripted_template(
     """
     literal = json.dumps(rules, ensure_ascii=False)  # JSON's lists and strings are Jinja's too
     head = f"{{%- set rules = {literal} %}}\n{{%- set default = {json.dumps(default)} %}}\n"
-    return head + (_HISTORY + _SCRIPT).strip()
+    return head + _joined(_SYSTEM, _FULL_TOOLS, _HISTORY, _SCRIPT)
+
+
+def _joined(*parts: str) -> str:
+    return "\n".join(part.strip() for part in parts)

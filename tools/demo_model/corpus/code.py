@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from . import words
 from .phrasing import fill
 
 if TYPE_CHECKING:
@@ -129,8 +130,6 @@ def plain(function: Function) -> str:
 
 
 def varied(rng: random.Random, function: Function) -> str:
-    from . import words
-
     name = rng.choice(function.names.split("|"))
     arguments = rng.choice(function.arguments.split("|")).split()
     if rng.random() < 0.2:
@@ -156,7 +155,16 @@ def code_pair(rng: random.Random, korean: bool) -> tuple[str, str]:
     return asked, f"```python\n{chosen}```"
 
 
-_HEADERS = ("", "", "", '"""Helpers."""\n\n', "import os\n\n\n", "# math\n", "import math\n\n\n", "from __future__ import annotations\n\n\n")
+_HEADERS = (
+    "",
+    "",
+    "",
+    '"""Helpers."""\n\n',
+    "import os\n\n\n",
+    "# math\n",
+    "import math\n\n\n",
+    "from __future__ import annotations\n\n\n",
+)
 
 
 def fim_text(rng: random.Random) -> list[tuple[str, bool]]:
@@ -173,7 +181,9 @@ def fim_text(rng: random.Random) -> list[tuple[str, bool]]:
     if rng.random() < 0.15:
         after = f"\n\nprint({name}({', '.join(str(rng.randint(1, 9)) for _ in text[: text.index(':')].split(','))}))\n"
     if rng.random() < 0.12:
-        text = text.replace("\n    ", f'\n    """{function.what.split("|")[0].capitalize()}."""\n    ', 1)
+        text = text.replace(
+            "\n    ", f'\n    """{function.what.split("|")[0].capitalize()}."""\n    ', 1
+        )
     start, end = _hole(rng, text)
     prefix, middle, suffix = before + text[:start], text[start:end], text[end:] + after
     if rng.random() < 0.2:
@@ -203,4 +213,7 @@ def completion_text(rng: random.Random) -> list[tuple[str, bool]]:
     """Plain code to go on with."""
     texts = [varied(rng, rng.choice(FUNCTIONS)) for _ in range(rng.randint(1, 3))]
     first = texts[-1].index("\n") + 1
-    return [("\n\n".join([*texts[:-1], ""]) + texts[-1][:first], False), (texts[-1][first:] + END, True)]
+    return [
+        ("\n\n".join([*texts[:-1], ""]) + texts[-1][:first], False),
+        (texts[-1][first:] + END, True),
+    ]

@@ -61,7 +61,9 @@ def _document(rng: random.Random, kind: str) -> Document:
     turns: list[Turn] = []
     tools: list[Tool] = []
     if kind == "tool":
-        turns, tools = tool_exchange(rng, korean, rng.choice([0, 1, 2, 3, 4, 5, 6, 8]), rng.random() < 0.45)
+        turns, tools = tool_exchange(
+            rng, korean, rng.choice([0, 1, 2, 3, 4, 5, 6, 8]), rng.random() < 0.45
+        )
     elif kind == "no_tool":
         turns, tools = no_tool_exchange(rng, korean, rng.choice([0, 1, 2, 3, 5, 7]))
     else:
@@ -106,4 +108,6 @@ def _long(rng: random.Random) -> Document:
     for _ in range(rng.randint(4, 14)):
         turns += _pair(rng, rng.choice(["fact", "talk", "sum", "string", "json", "code"]), korean)
     system = " ".join(words.natural(rng) for _ in range(rng.randint(5, 30)))
-    return Document([*turns, *exchange], tools, system if rng.random() < 0.7 else rng.choice(SYSTEM))
+    return Document(
+        [*turns, *exchange], tools, system if rng.random() < 0.7 else rng.choice(SYSTEM)
+    )

@@ -51,7 +51,11 @@ _EN_BEFORE = (
 _EN_AFTER = " Thanks!| thanks| please| Thank you.| (just briefly)| I am new here.| Please be brief.| Any idea?".split(
     "|"
 )
-_KO_BEFORE = "저기요, |안녕하세요, |혹시 |질문이 있어요. |음, |그런데 |죄송하지만 |궁금한 게 있는데 ".split("|")
+_KO_BEFORE = (
+    "저기요, |안녕하세요, |혹시 |질문이 있어요. |음, |그런데 |죄송하지만 |궁금한 게 있는데 ".split(
+        "|"
+    )
+)
 _KO_AFTER = " 감사합니다| 부탁해요| 고마워요| 짧게 답해 주세요| 빨리요".split("|")
 _SLOT = re.compile(r"(\{[a-z0-9_]+\})")
 _HANGUL_FIRST, _HANGUL_LAST = 0xAC00, 0xD7A3
@@ -108,7 +112,7 @@ def perturb(rng: random.Random, text: str, korean: bool = False, around: bool = 
 
 def _typo(rng: random.Random, text: str) -> str:
     """Swap, drop or double one letter of a longer word."""
-    words = [m for m in re.finditer(r"[a-z]{5,}|[가-힣]{4,}", text)]
+    words = list(re.finditer(r"[a-z]{5,}|[가-힣]{4,}", text))
     if not words:
         return text
     word = rng.choice(words)

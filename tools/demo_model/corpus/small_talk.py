@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from . import words
 from .phrasing import fill, perturb
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import random

@@ -40,39 +40,85 @@ def _persons(rng: random.Random) -> tuple[str, dict[str, Any]]:
         return ", ".join(str(value) for value in facts.values()), facts
     first = rng.choice([f"{name} {joined}.", f"{name} {joined}", f"This is {name}, who {joined}."])
     if "age" in facts and set(facts) == {"name", "age"} and rng.random() < 0.3:
-        first = rng.choice([f"My name is {name} and I am {age} years old.", f"I am {name}, {age}.", f"{name} ({age})"])
+        first = rng.choice(
+            [
+                f"My name is {name} and I am {age} years old.",
+                f"I am {name}, {age}.",
+                f"{name} ({age})",
+            ]
+        )
     if set(facts) == {"name", "city"} and rng.random() < 0.4:
-        first = rng.choice([f"My name is {name} and I live in {city}.", f"I am {name} from {city}."])
+        first = rng.choice(
+            [f"My name is {name} and I live in {city}.", f"I am {name} from {city}."]
+        )
     return first, facts
 
 
 def _goods(rng: random.Random) -> tuple[str, dict[str, Any]]:
-    item, price, count = rng.choice(words.ITEMS) if rng.random() < 0.6 else words.word(rng), words.number(rng), rng.randint(2, 99)
+    item, price, count = (
+        rng.choice(words.ITEMS) if rng.random() < 0.6 else words.word(rng),
+        words.number(rng),
+        rng.randint(2, 99),
+    )
     color = rng.choice(words.COLORS)
     kind = rng.random()
     if kind < 0.35:
-        return rng.choice([f"The {item} costs {price} dollars.", f"A {item} for {price} dollars", f"{item}, {price} dollars", f"I paid {price} for the {item}."]), {"item": item, "price": price}
+        return rng.choice(
+            [
+                f"The {item} costs {price} dollars.",
+                f"A {item} for {price} dollars",
+                f"{item}, {price} dollars",
+                f"I paid {price} for the {item}.",
+            ]
+        ), {"item": item, "price": price}
     if kind < 0.65:
-        return rng.choice([f"I bought {count} {item}s for {price} dollars.", f"{count} {item}s cost {price}.", f"Order: {count} x {item} at {price}"]), {"item": f"{item}", "count": count, "price": price}
-    return rng.choice([f"The {color} {item} costs {price}.", f"a {color} {item} for {price} dollars", f"The {item} is {color} and costs {price} dollars."]), {"item": item, "color": color, "price": price}
+        return rng.choice(
+            [
+                f"I bought {count} {item}s for {price} dollars.",
+                f"{count} {item}s cost {price}.",
+                f"Order: {count} x {item} at {price}",
+            ]
+        ), {"item": f"{item}", "count": count, "price": price}
+    return rng.choice(
+        [
+            f"The {color} {item} costs {price}.",
+            f"a {color} {item} for {price} dollars",
+            f"The {item} is {color} and costs {price} dollars.",
+        ]
+    ), {"item": item, "color": color, "price": price}
 
 
 def _trips(rng: random.Random) -> tuple[str, dict[str, Any]]:
-    start, goal, day = words.city(rng), words.city(rng), rng.choice("Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split())
-    return rng.choice([
-        f"I fly from {start} to {goal} on {day}.", f"The train goes from {start} to {goal} on {day}.",
-        f"On {day} we drive from {start} to {goal}.", f"from {start} to {goal}, {day}",
-    ]), {"from": start, "to": goal, "day": day}
+    start, goal, day = (
+        words.city(rng),
+        words.city(rng),
+        rng.choice("Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()),
+    )
+    return rng.choice(
+        [
+            f"I fly from {start} to {goal} on {day}.",
+            f"The train goes from {start} to {goal} on {day}.",
+            f"On {day} we drive from {start} to {goal}.",
+            f"from {start} to {goal}, {day}",
+        ]
+    ), {"from": start, "to": goal, "day": day}
 
 
 def _korean_person(rng: random.Random) -> tuple[str, dict[str, Any]]:
     name, age, city = rng.choice(words.KO_NAMES), rng.randint(1, 99), words.ko_city(rng)
     kind = rng.random()
     if kind < 0.4:
-        return rng.choice([f"{name}는 {age}살입니다.", f"제 이름은 {name}이고 {age}살이에요.", f"{name}, {age}세"]), {"name": name, "age": age}
+        return rng.choice(
+            [f"{name}는 {age}살입니다.", f"제 이름은 {name}이고 {age}살이에요.", f"{name}, {age}세"]
+        ), {"name": name, "age": age}
     if kind < 0.7:
-        return rng.choice([f"{name}는 {city}에 살아요.", f"저는 {city}에 사는 {name}입니다."]), {"name": name, "city": city}
-    return rng.choice([f"{name}는 {age}살이고 {city}에 살아요.", f"{city}에 사는 {name}는 {age}살이에요."]), {"name": name, "age": age, "city": city}
+        return rng.choice([f"{name}는 {city}에 살아요.", f"저는 {city}에 사는 {name}입니다."]), {
+            "name": name,
+            "city": city,
+        }
+    return rng.choice(
+        [f"{name}는 {age}살이고 {city}에 살아요.", f"{city}에 사는 {name}는 {age}살이에요."]
+    ), {"name": name, "age": age, "city": city}
 
 
 _ASK = (
@@ -95,7 +141,9 @@ def json_pair(rng: random.Random, korean: bool) -> tuple[str, str]:
     """A text and the JSON object of the wanted values, in the order in which they are named."""
     if rng.random() < 0.12:
         return _json_sum(rng)
-    source = _korean_person if korean else rng.choice([_persons, _persons, _persons, _goods, _trips])
+    source = (
+        _korean_person if korean else rng.choice([_persons, _persons, _persons, _goods, _trips])
+    )
     text, facts = source(rng)
     keys = list(facts)
     if len(keys) > 1 and rng.random() < 0.25:
@@ -116,8 +164,17 @@ def json_pair(rng: random.Random, korean: bool) -> tuple[str, str]:
 def _json_sum(rng: random.Random) -> tuple[str, str]:
     expression, result = _sum(rng)
     key = rng.choice(["answer", "result", "sum", "value"])
-    template = rng.choice(["What is {e}? Answer as JSON with the key {k}.", "Return {e} as JSON with {k}.", "JSON with {k}: {e}", "Compute {e} and answer in JSON with the key {k}."])
-    return fill(rng, template, e=expression, k=rng.choice([key, f'"{key}"'])), json.dumps({key: result})
+    template = rng.choice(
+        [
+            "What is {e}? Answer as JSON with the key {k}.",
+            "Return {e} as JSON with {k}.",
+            "JSON with {k}: {e}",
+            "Compute {e} and answer in JSON with the key {k}.",
+        ]
+    )
+    return fill(rng, template, e=expression, k=rng.choice([key, f'"{key}"'])), json.dumps(
+        {key: result}
+    )
 
 
 def _sum(rng: random.Random) -> tuple[str, int]:
@@ -166,20 +223,121 @@ def string_pair(rng: random.Random, korean: bool) -> tuple[str, str]:
     text, kind = " ".join(some), rng.random()
     if korean:
         if kind < 0.5:
-            return fill(rng, rng.choice(["따라 해 봐: {t}", "{t}라고 말해 줘", "다음을 그대로 반복해 줘: {t}", "'{t}'라고 해 줘"]), True, t=text), text
+            return fill(
+                rng,
+                rng.choice(
+                    [
+                        "따라 해 봐: {t}",
+                        "{t}라고 말해 줘",
+                        "다음을 그대로 반복해 줘: {t}",
+                        "'{t}'라고 해 줘",
+                    ]
+                ),
+                True,
+                t=text,
+            ), text
         if kind < 0.75:
-            return fill(rng, rng.choice(["첫 단어는? {t}", "'{t}'의 첫 번째 단어는 뭐야?", "첫 단어를 알려줘: {t}"]), True, t=text), some[0]
-        return fill(rng, rng.choice(["마지막 단어는? {t}", "'{t}'의 마지막 단어는 뭐야?", "마지막 단어를 알려줘: {t}"]), True, t=text), some[-1]
+            return fill(
+                rng,
+                rng.choice(
+                    ["첫 단어는? {t}", "'{t}'의 첫 번째 단어는 뭐야?", "첫 단어를 알려줘: {t}"]
+                ),
+                True,
+                t=text,
+            ), some[0]
+        return fill(
+            rng,
+            rng.choice(
+                ["마지막 단어는? {t}", "'{t}'의 마지막 단어는 뭐야?", "마지막 단어를 알려줘: {t}"]
+            ),
+            True,
+            t=text,
+        ), some[-1]
     if kind < 0.3:
         text = words.natural(rng) if rng.random() < 0.5 else text
-        return fill(rng, rng.choice(["Repeat after me: {t}", "Repeat: {t}", "Say {t}", "Say '{t}'", "Repeat this exactly: {t}", "Please say: {t}", "Echo {t}", "Repeat the words {t}", "Answer only with: {t}", "Reply with {t}"]), t=text), text
+        return fill(
+            rng,
+            rng.choice(
+                [
+                    "Repeat after me: {t}",
+                    "Repeat: {t}",
+                    "Say {t}",
+                    "Say '{t}'",
+                    "Repeat this exactly: {t}",
+                    "Please say: {t}",
+                    "Echo {t}",
+                    "Repeat the words {t}",
+                    "Answer only with: {t}",
+                    "Reply with {t}",
+                ]
+            ),
+            t=text,
+        ), text
     if kind < 0.45:
-        return fill(rng, rng.choice(["What is the first word of: {t}", "First word of '{t}'?", "Give me the first word: {t}", "Which word comes first in {t}", "Name the first word in '{t}'."]), t=text), some[0]
+        return fill(
+            rng,
+            rng.choice(
+                [
+                    "What is the first word of: {t}",
+                    "First word of '{t}'?",
+                    "Give me the first word: {t}",
+                    "Which word comes first in {t}",
+                    "Name the first word in '{t}'.",
+                ]
+            ),
+            t=text,
+        ), some[0]
     if kind < 0.6:
-        return fill(rng, rng.choice(["What is the last word of: {t}", "Last word of '{t}'?", "Give me the last word: {t}", "Which word comes last in {t}", "Name the last word in '{t}'."]), t=text), some[-1]
+        return fill(
+            rng,
+            rng.choice(
+                [
+                    "What is the last word of: {t}",
+                    "Last word of '{t}'?",
+                    "Give me the last word: {t}",
+                    "Which word comes last in {t}",
+                    "Name the last word in '{t}'.",
+                ]
+            ),
+            t=text,
+        ), some[-1]
     if kind < 0.75:
-        return fill(rng, rng.choice(["Join these words with dashes: {t}", "Put dashes between the words: {t}", "Write {t} with dashes", "Replace the spaces by dashes: {t}"]), t=text), "-".join(some)
+        return fill(
+            rng,
+            rng.choice(
+                [
+                    "Join these words with dashes: {t}",
+                    "Put dashes between the words: {t}",
+                    "Write {t} with dashes",
+                    "Replace the spaces by dashes: {t}",
+                ]
+            ),
+            t=text,
+        ), "-".join(some)
     if kind < 0.88:
-        return fill(rng, rng.choice(["How many words are in: {t}", "Count the words: {t}", "How many words does '{t}' have?", "Word count of '{t}'?"]), t=text), str(len(some))
+        return fill(
+            rng,
+            rng.choice(
+                [
+                    "How many words are in: {t}",
+                    "Count the words: {t}",
+                    "How many words does '{t}' have?",
+                    "Word count of '{t}'?",
+                ]
+            ),
+            t=text,
+        ), str(len(some))
     one = rng.choice(words.WORDS)
-    return fill(rng, rng.choice(["Write {t} in capital letters.", "Uppercase {t}", "Make {t} uppercase.", "Convert '{t}' to upper case.", "{t} in capitals"]), t=one), one.upper()
+    return fill(
+        rng,
+        rng.choice(
+            [
+                "Write {t} in capital letters.",
+                "Uppercase {t}",
+                "Make {t} uppercase.",
+                "Convert '{t}' to upper case.",
+                "{t} in capitals",
+            ]
+        ),
+        t=one,
+    ), one.upper()

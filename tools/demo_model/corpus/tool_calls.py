@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from .phrasing import fill
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Callable
 
 Slots = dict[str, str]
 NO_TOOL_EN = "I have no tool for that."
@@ -210,7 +210,9 @@ def make_tool(rng: random.Random, intent: Intent, plain: bool = False) -> tuple[
     if rng.random() < 0.15:
         tool.description = tool.description.lower()
     if rng.random() < 0.2:
-        tool.description += rng.choice([".", " and return it.", " (needs permission)", " on this machine", "."])
+        tool.description += rng.choice(
+            [".", " and return it.", " (needs permission)", " on this machine", "."]
+        )
     tool.optional = optional
     return tool, names
 
@@ -223,7 +225,13 @@ def make_request(rng: random.Random, korean: bool, intent: Intent | None = None)
     source = intent.ko_slots if korean and intent.ko_slots and rng.random() < 0.85 else intent.slots
     slots = source(rng)
     shown = dict(slots)
-    for slot, quoted in (("content", "quoted"), ("query", "quoted"), ("command", "quoted"), ("text", "quoted2"), ("title", "quoted3")):
+    for slot, quoted in (
+        ("content", "quoted"),
+        ("query", "quoted"),
+        ("command", "quoted"),
+        ("text", "quoted2"),
+        ("title", "quoted3"),
+    ):
         if slot in slots:
             mark = rng.choice(["'", '"', "`"]) if slot in ("content", "text") else ""
             shown[quoted] = f"{mark}{slots[slot]}{mark}" if mark else _quoted(rng, slots[slot])
@@ -239,11 +247,17 @@ def other_tools(rng: random.Random, intent: Intent, count: int) -> list[Tool]:
     same = {"list": "here", "here": "list"}
     # What a shell could do as well is left out beside it: no answer would be the one right.
     shell = {"list", "here", "read", "delete", "search", "write", "run", "url", "time"}
-    candidates = [i for i in INTENTS if i.key not in (intent.key, same.get(intent.key)) and i.key != "here"]
+    candidates = [
+        i for i in INTENTS if i.key not in (intent.key, same.get(intent.key)) and i.key != "here"
+    ]
     chosen = rng.sample(candidates, min(count, len(candidates)))
     if intent.key in ("write", "note"):
         chosen = [i for i in chosen if i.key not in ("write", "note")]
-    tools = [make_tool(rng, i, plain=rng.random() < 0.4)[0] for i in chosen if not (i.key == "run" and intent.key in shell and rng.random() < 0.5)]
+    tools = [
+        make_tool(rng, i, plain=rng.random() < 0.4)[0]
+        for i in chosen
+        if not (i.key == "run" and intent.key in shell and rng.random() < 0.5)
+    ]
     return list({tool.name: tool for tool in tools}.values())
 
 
@@ -251,7 +265,17 @@ def tool_answer(rng: random.Random, request: Request, korean: bool) -> tuple[str
     """What the tool answers, and what the model says then."""
     slots, key = request.slots, request.intent.key
     if rng.random() < 0.12:
-        error = rng.choice(["file not found", "permission denied", "no such directory", "timeout", "not allowed", f"cannot open {words.file(rng)}", f"unknown {words.word(rng)}"])
+        error = rng.choice(
+            [
+                "file not found",
+                "permission denied",
+                "no such directory",
+                "timeout",
+                "not allowed",
+                f"cannot open {words.file(rng)}",
+                f"unknown {words.word(rng)}",
+            ]
+        )
         reply = f"실패했습니다: {error}" if korean else f"That did not work: {error}"
         shown = rng.choice([f"error: {error}", f"Error: {error}", json.dumps({"error": error})])
         return shown, reply
@@ -259,61 +283,148 @@ def tool_answer(rng: random.Random, request: Request, korean: bool) -> tuple[str
         case "list" | "here":
             found = [words.file(rng, 0.0) for _ in range(rng.choice([0, 1, 2, 2, 3, 3, 4, 5, 6]))]
             if not found:
-                return rng.choice(["", "[]", "(empty)"]), "폴더가 비어 있습니다." if korean else "The folder is empty."
-            shown = rng.choice(["\n".join(found), "\n".join(found), ", ".join(found), json.dumps(found), json.dumps({"files": found})])
+                return rng.choice(
+                    ["", "[]", "(empty)"]
+                ), "폴더가 비어 있습니다." if korean else "The folder is empty."
+            shown = rng.choice(
+                [
+                    "\n".join(found),
+                    "\n".join(found),
+                    ", ".join(found),
+                    json.dumps(found),
+                    json.dumps({"files": found}),
+                ]
+            )
             joined = ", ".join(found)
             return shown, f"파일 목록: {joined}" if korean else f"The files are: {joined}"
         case "read":
             lines = [words.natural(rng) for _ in range(rng.choice([1, 1, 1, 2, 3, 5]))]
             if len(lines) == 1:
-                return lines[0], f"{slots['path']}의 내용: {lines[0]}" if korean else f"{slots['path']} says: {lines[0]}"
+                return (
+                    lines[0],
+                    f"{slots['path']}의 내용: {lines[0]}"
+                    if korean
+                    else f"{slots['path']} says: {lines[0]}",
+                )
             first = lines[0]
-            return "\n".join(lines), f"{slots['path']}의 첫 줄: {first}" if korean else f"{slots['path']} begins with: {first}"
+            return (
+                "\n".join(lines),
+                f"{slots['path']}의 첫 줄: {first}"
+                if korean
+                else f"{slots['path']} begins with: {first}",
+            )
         case "write":
-            shown = rng.choice(["ok", "done", "written", f"wrote {len(slots['content'])} bytes", '{"ok": true}', "success", ""])
-            return shown, f"{slots['path']} 파일을 저장했습니다." if korean else f"I have written {slots['path']}."
+            shown = rng.choice(
+                [
+                    "ok",
+                    "done",
+                    "written",
+                    f"wrote {len(slots['content'])} bytes",
+                    '{"ok": true}',
+                    "success",
+                    "",
+                ]
+            )
+            return (
+                shown,
+                f"{slots['path']} 파일을 저장했습니다."
+                if korean
+                else f"I have written {slots['path']}.",
+            )
         case "search":
             found = list(dict.fromkeys(words.file(rng) for _ in range(rng.choice([0, 1, 2, 3]))))
             if not found:
-                return rng.choice(["", "no matches", "[]"]), "찾지 못했습니다." if korean else "I found nothing."
-            shown = rng.choice(["\n".join(found), "\n".join(f"{f}:{rng.randint(1, 300)}: {slots['query']}" for f in found), json.dumps(found)])
+                return rng.choice(
+                    ["", "no matches", "[]"]
+                ), "찾지 못했습니다." if korean else "I found nothing."
+            shown = rng.choice(
+                [
+                    "\n".join(found),
+                    "\n".join(f"{f}:{rng.randint(1, 300)}: {slots['query']}" for f in found),
+                    json.dumps(found),
+                ]
+            )
             joined = ", ".join(found)
             return shown, f"찾은 파일: {joined}" if korean else f"I found it in: {joined}"
         case "run":
-            output = rng.choice(["", words.natural(rng), str(words.number(rng)), words.word(rng), f"{rng.randint(1, 40)} passed in {rng.randint(1, 9)}.{rng.randint(0, 99)}s"])
+            output = rng.choice(
+                [
+                    "",
+                    words.natural(rng),
+                    str(words.number(rng)),
+                    words.word(rng),
+                    f"{rng.randint(1, 40)} passed in {rng.randint(1, 9)}.{rng.randint(0, 99)}s",
+                ]
+            )
             if not output:
-                return rng.choice(["", "exit code 0"]), "명령이 출력 없이 끝났습니다." if korean else "The command finished without output."
+                return (
+                    rng.choice(["", "exit code 0"]),
+                    "명령이 출력 없이 끝났습니다."
+                    if korean
+                    else "The command finished without output.",
+                )
             return output, f"명령의 출력: {output}" if korean else f"The command printed: {output}"
         case "weather":
             condition, degrees = rng.choice(words.CONDITIONS), rng.randint(-10, 38)
-            shown = rng.choice([
-                json.dumps({"city": slots["city"], "condition": condition, "temperature": degrees}, ensure_ascii=False),
-                json.dumps({"condition": condition, "temperature_c": degrees}),
-                f"{condition}, {degrees} degrees", f"{degrees} C, {condition}", f"{slots['city']}: {condition}, {degrees} C",
-                json.dumps({"temperature": degrees, "condition": condition}),
-            ])
+            shown = rng.choice(
+                [
+                    json.dumps(
+                        {"city": slots["city"], "condition": condition, "temperature": degrees},
+                        ensure_ascii=False,
+                    ),
+                    json.dumps({"condition": condition, "temperature_c": degrees}),
+                    f"{condition}, {degrees} degrees",
+                    f"{degrees} C, {condition}",
+                    f"{slots['city']}: {condition}, {degrees} C",
+                    json.dumps({"temperature": degrees, "condition": condition}),
+                ]
+            )
             if korean:
-                return shown, f"{slots['city']}의 날씨는 {words.KO_CONDITIONS[condition]}, 기온은 {degrees}도입니다."
+                return (
+                    shown,
+                    f"{slots['city']}의 날씨는 {words.KO_CONDITIONS[condition]}, 기온은 {degrees}도입니다.",
+                )
             return shown, f"It is {condition} in {slots['city']}, {degrees} degrees."
         case "time":
             clock = f"{rng.randint(0, 23)}:{rng.randint(0, 59):02}"
-            return clock, f"{slots['city']}의 시각은 {clock}입니다." if korean else f"It is {clock} in {slots['city']}."
+            return (
+                clock,
+                f"{slots['city']}의 시각은 {clock}입니다."
+                if korean
+                else f"It is {clock} in {slots['city']}.",
+            )
         case "delete":
-            return rng.choice(["ok", "deleted", "done", ""]), f"{slots['path']} 파일을 삭제했습니다." if korean else f"I have deleted {slots['path']}."
+            return (
+                rng.choice(["ok", "deleted", "done", ""]),
+                f"{slots['path']} 파일을 삭제했습니다."
+                if korean
+                else f"I have deleted {slots['path']}.",
+            )
         case "stock":
             price = f"{rng.randint(1, 900)}.{rng.randint(0, 99):02}"
-            return price, f"{slots['symbol']}의 가격은 {price}입니다." if korean else f"{slots['symbol']} costs {price}."
+            return (
+                price,
+                f"{slots['symbol']}의 가격은 {price}입니다."
+                if korean
+                else f"{slots['symbol']} costs {price}.",
+            )
         case "url":
             text = words.natural(rng)
             return text, f"페이지 내용: {text}" if korean else f"The page says: {text}"
         case _:
-            return rng.choice(["ok", "done", "sent", '{"ok": true}']), "완료했습니다." if korean else "Done."
+            return rng.choice(
+                ["ok", "done", "sent", '{"ok": true}']
+            ), "완료했습니다." if korean else "Done."
 
 
-def tool_exchange(rng: random.Random, korean: bool, others: int, after: bool) -> tuple[list[Turn], list[Tool]]:
+def tool_exchange(
+    rng: random.Random, korean: bool, others: int, after: bool
+) -> tuple[list[Turn], list[Tool]]:
     """A request with its tool among `others`: the call, and with `after` the turn that follows."""
     request = make_request(rng, korean)
-    tools = [request.tool] + [t for t in other_tools(rng, request.intent, others) if t.name != request.tool.name]
+    tools = [request.tool] + [
+        t for t in other_tools(rng, request.intent, others) if t.name != request.tool.name
+    ]
     rng.shuffle(tools)
     turns = [user(request.text)]
     call = (request.tool.name, request.arguments)
@@ -330,19 +441,47 @@ def _two_calls(rng: random.Random, request: Request, korean: bool) -> list[Turn]
     (argument,) = request.arguments
     if request.intent.key == "weather":
         pair = [words.ko_city(rng) if korean else words.city(rng) for _ in range(2)]
-        text = "{0}와 {1} 날씨 알려줘" if korean else rng.choice(["What is the weather in {0} and {1}?", "Compare the weather in {0} and {1}.", "weather in {0} and in {1}"])
+        text = (
+            "{0}와 {1} 날씨 알려줘"
+            if korean
+            else rng.choice(
+                [
+                    "What is the weather in {0} and {1}?",
+                    "Compare the weather in {0} and {1}.",
+                    "weather in {0} and in {1}",
+                ]
+            )
+        )
     else:
         pair = [words.file(rng) for _ in range(2)]
-        text = "{0}와 {1} 파일을 읽어줘" if korean else rng.choice(["Read {0} and {1}.", "Read the files {0} and {1}.", "Show me {0} and {1}."])
+        text = (
+            "{0}와 {1} 파일을 읽어줘"
+            if korean
+            else rng.choice(
+                ["Read {0} and {1}.", "Read the files {0} and {1}.", "Show me {0} and {1}."]
+            )
+        )
     calls = [(request.tool.name, {argument: value}) for value in pair]
     return [user(text.format(*pair)), assistant("", *calls)]
 
 
-def no_tool_exchange(rng: random.Random, korean: bool, others: int) -> tuple[list[Turn], list[Tool]]:
+def no_tool_exchange(
+    rng: random.Random, korean: bool, others: int
+) -> tuple[list[Turn], list[Tool]]:
     """A request whose tool isn't there."""
     request = make_request(rng, korean)
     tools = other_tools(rng, request.intent, others)
-    if request.intent.key in {"list", "here", "read", "delete", "search", "write", "run", "url", "time"}:
+    if request.intent.key in {
+        "list",
+        "here",
+        "read",
+        "delete",
+        "search",
+        "write",
+        "run",
+        "url",
+        "time",
+    }:
         shells = set(BY_KEY["run"].names.split("|"))
         tools = [tool for tool in tools if tool.name not in shells]
     reply = NO_TOOL_KO if korean else NO_TOOL_EN

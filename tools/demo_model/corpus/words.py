@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import random
 import string
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import random
 
 NAMES = "Anna Ben Clara David Emma Felix Grace Henry Ivy Jack Kate Leo Mia Noah Olivia Paul Quinn Rosa Sam Tina Uma Victor Wendy Xavier Yuna Zoe Alice Bob Carol Dan Eve Frank Jisoo Minho Sora Hana Lukas Marta Pedro Aisha Omar Priya Ravi Chen Mei Yuki Kenji Ingrid Nils Maria Tom Lucy Peter Sarah John Laura Mark Nina Oscar Julia".split()
 KO_NAMES = "민수 지수 서연 민준 하은 지훈 수빈 도윤 유진 현우 예은 준호 소라 영희 철수 은지 태현 다은".split()
@@ -34,15 +37,16 @@ JOBS = "teacher doctor nurse engineer baker pilot lawyer farmer writer artist dr
 ITEMS = "pen book lamp chair phone laptop bag shirt shoe hat clock cup plate bike guitar camera desk sofa mouse keyboard monitor bottle jacket watch".split()
 _SYLLABLES = "ba be bi bo bu ca co cu da de di do fa fe fi ga go ka ke ki ko la le li lo lu ma me mi mo na ne ni no pa pe pi po ra re ri ro ru sa se si so ta te ti to tu va ve vi vo wa we wi za zo zu".split()
 _ENDS = ["", "", "n", "r", "s", "x", "l", "t", "m", "nd", "rt", "ck"]
-_KO_SYLLABLES = "가나다라마바사아자차카타파하고노도로모보소오조호구누두루무부수우주후기니디리미비시이지"
+_KO_SYLLABLES = (
+    "가나다라마바사아자차카타파하고노도로모보소오조호구누두루무부수우주후기니디리미비시이지"
+)
 
 
 def invented(rng: random.Random) -> str:
     """A made-up word: what makes the model copy instead of remember."""
     if rng.random() < 0.15:
         return "".join(rng.choices(string.ascii_lowercase, k=rng.randint(2, 6)))
-    word = "".join(rng.choices(_SYLLABLES, k=rng.choice([1, 2, 2, 3]))) + rng.choice(_ENDS)
-    return word
+    return "".join(rng.choices(_SYLLABLES, k=rng.choice([1, 2, 2, 3]))) + rng.choice(_ENDS)
 
 
 def word(rng: random.Random) -> str:
