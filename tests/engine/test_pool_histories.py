@@ -84,6 +84,7 @@ class Engine:
         self.pid = 1
         self.upstream: Any = None
         self.headers = ()
+        self.kept = None
         self.gone: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self.in_use = 0
         self.world.alive.append(self)
@@ -107,6 +108,9 @@ class Engine:
         if not self.gone.done():
             self.gone.set_result(Exit(0, asked=asked, reason="ended"))
             self.world.alive.remove(self)
+
+    async def park(self) -> None:
+        await self.stop()
 
     async def responsive(self) -> bool:
         return True

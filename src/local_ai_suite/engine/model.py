@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from local_ai_suite.errors import EngineError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .planning import Plan
     from .readback import Actual, Deviation
     from .running import Running
+    from .slots import Kept
 
 
 class ModelUnknown(EngineError):
@@ -77,6 +78,7 @@ class Model:
     last_death: str | None = None
     restart_at: float | None = None
     deviations: tuple[Deviation, ...] = ()
+    kept: Kept | None = None  # what became of its conversations when it was stopped
 
     @property
     def name(self) -> str:
@@ -102,6 +104,7 @@ def file_identity(path: Path) -> tuple[int, ...] | None:
 
 def facts(model: Model, now: float) -> dict[str, Any]:
     """One row of ``GET /running``."""
+    kept = model.engine.kept if model.engine is not None else model.kept
     return {
         "model": model.name,
         "names": list(model.entry.names),
@@ -119,6 +122,7 @@ def facts(model: Model, now: float) -> dict[str, Any]:
         "deaths": len(model.deaths),
         "last_death": model.last_death,
         "deviations": [item.message for item in model.deviations],
+        "conversations": asdict(kept) if kept is not None else None,
         "plan": _plan_facts(model.plan) if model.plan is not None else None,
     }
 

@@ -340,7 +340,7 @@ class Pool:
     def _stop(self, model: Model) -> None:
         model.phase = Phase.STOPPING
         self.events.send("stopping", model=model.name)
-        task = asyncio.create_task(_engine(model).stop())
+        task = asyncio.create_task(_engine(model).park())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -438,6 +438,7 @@ class Pool:
         self.ledger.release(model.key)
         model.phase = Phase.UNLOADED
         model.planned = False
+        model.kept = _engine(model).kept
         model.engine = model.task = None
         model.actual = None
         model.in_flight = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 import socket
@@ -17,6 +18,7 @@ from local_ai_suite.wire.upstream import Upstream, UpstreamError, UpstreamTimeou
 
 from .command import arguments, environment
 from .readback import Actual, LogFacts, failure_reason
+from .slots import Kept
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from .catalog import ModelEntry
     from .find import FoundEngine
     from .planning import Plan
+    from .slots import SlotStore
+
+logger = logging.getLogger(__name__)
 
 # /health, /props and /slots answer from memory, but between two batches: a long prompt's batch on
 # a slow CPU takes seconds.
@@ -42,6 +47,8 @@ STOP_SECONDS = 4.0
 PORT_TRIES = 3
 _PORT_TAKEN = ("couldn't bind", "could not bind", "address already in use", "failed to listen")
 _LOG_LINES = 30
+# A slot's state of 1 GiB on a disk of 200 MB/s takes 5 s; who waits for the room waits that long.
+SLOT_SECONDS = 15.0
 _HEALTH = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
 
 
@@ -57,7 +64,11 @@ class Running(Protocol):
 
     async def ready(self) -> Actual: ...
     async def exited(self) -> Exit: ...
+    @property
+    def kept(self) -> Kept | None: ...
+
     async def stop(self) -> None: ...
+    async def park(self) -> None: ...
     async def responsive(self) -> bool: ...
     def log_tail(self) -> list[str]: ...
 
@@ -68,7 +79,7 @@ class Launch:
 
     found: FoundEngine
     log_folder: Path
-    slot_folder: Path | None
+    slots: SlotStore | None
     cuda_visible_devices: str | None
     load_seconds: float
     stall_seconds: float = STALL_SECONDS
@@ -91,6 +102,8 @@ class LlamaServer:
         # the arguments, which every user of the machine can read.
         self._key = secrets.token_urlsafe(24)
         self._facts = LogFacts()
+        self._slots: Path | None = None
+        self.kept: Kept | None = None
         self._child, self._upstream = self._make()
         self.headers = ((b"authorization", f"Bearer {self._key}".encode()),)
 
@@ -118,9 +131,11 @@ class LlamaServer:
         else:
             raise self._failed(Exit(None, asked=False, reason="no free port was found for it"))
         try:
-            return await self._read_back()
+            actual = await self._read_back()
         except UpstreamError as exc:
             raise self._failed(Exit(None, asked=False, reason=exc.message)) from exc
+        await self._bring_back(actual.parallel or 1)
+        return actual
 
     async def exited(self) -> Exit:
         return await self._child.exited()
@@ -128,6 +143,70 @@ class LlamaServer:
     async def stop(self) -> None:
         await self._child.stop()
         self._upstream.close()
+
+    async def park(self) -> None:
+        """Keep what its slots know, then stop it. What can't be kept is lost, with a word."""
+        if self._slots is not None and self._child.exit is None:
+            await self._keep(self._slots)
+        await self.stop()
+
+    async def _keep(self, place: Path) -> None:
+        store = self._launch.slots
+        projected = sum(item.parts.kv_cache for item in self._plan.fit.devices)
+        began = self._clock.now()
+        tokens = size = 0
+        problem: str | None = None
+        if store is None or not await asyncio.to_thread(store.make_room, place, projected):
+            problem = "no room on the disk for its conversations"
+        for number in range(self._plan.fit.parallel if problem is None else 0):
+            file = place / f"slot-{number}.bin"
+            saved, problem = await self._slot(number, "save", file.name)
+            if saved.get("n_saved"):
+                await asyncio.to_thread(_make_private, place)
+            else:
+                await asyncio.to_thread(_remove, place, number)
+            tokens += saved.get("n_saved", 0)
+            size += saved.get("n_written", 0)
+            if problem is not None:
+                break
+        self.kept = Kept(tokens, size, self._clock.now() - began, problem)
+        if problem is not None:
+            logger.warning("%s: conversations are not kept: %s", self._entry.name, problem)
+
+    async def _bring_back(self, slots: int) -> None:
+        """Restore the slots that were saved; each file is used once."""
+        if self._slots is None:
+            return
+        began = self._clock.now()
+        tokens = size = 0
+        problem: str | None = None
+        for number in range(slots):
+            file = self._slots / f"slot-{number}.bin"
+            if not file.is_file():
+                continue
+            restored, trouble = await self._slot(number, "restore", file.name)
+            tokens += restored.get("n_restored", 0)
+            size += restored.get("n_read", 0)
+            problem = problem or trouble
+            await asyncio.to_thread(_remove, self._slots, number)
+        if tokens or problem:
+            self.kept = Kept(tokens, size, self._clock.now() - began, problem)
+        if problem is not None:
+            logger.warning("%s: conversations did not come back: %s", self._entry.name, problem)
+
+    async def _slot(self, number: int, action: str, name: str) -> tuple[dict[str, int], str | None]:
+        """One slot's save or restore: what llama-server tells of it, and what went wrong."""
+        body = orjson.dumps({"filename": name})
+        target = f"/slots/{number}?action={action}"
+        try:
+            status, answer = await self.ask("POST", target, body, seconds=SLOT_SECONDS)
+        except UpstreamError as exc:
+            return {}, exc.message
+        if status == 200 and isinstance(answer, dict):
+            return {key: value for key, value in answer.items() if isinstance(value, int)}, None
+        error = answer.get("error") if isinstance(answer, dict) else None
+        said = error.get("message") if isinstance(error, dict) else None
+        return {}, f"the engine says {status}: {said or 'nothing more'}"
 
     async def responsive(self) -> bool:
         """Whether its main loop turns: ``/slots`` is answered there, ``/health`` is not."""
@@ -161,12 +240,15 @@ class LlamaServer:
         port = free_port()
         self._facts = LogFacts()
         launch = self._launch
+        if launch.slots is not None and not self._entry.embeds and self._slots is None:
+            version = launch.found.version or "unknown"
+            self._slots = launch.slots.place(self._entry, self._plan.fit, version)
         command = arguments(
             launch.found,
             self._entry,
             self._plan.fit,
             port=port,
-            slot_folder=launch.slot_folder,
+            slot_folder=self._slots,
         )
         env = environment(
             os.environ,
@@ -231,6 +313,18 @@ async def _answers(port: int) -> bool:
     except (OSError, TimeoutError):
         return False
     return line.split(b" ")[1:2] == [b"200"]
+
+
+def _make_private(place: Path) -> None:
+    """The engine writes with its own umask; the folder is private already, the files follow."""
+    for path in place.iterdir():
+        path.chmod(0o600)
+
+
+def _remove(place: Path, number: int) -> None:
+    """A slot's file and its companions (checkpoints)."""
+    for path in place.glob(f"slot-{number}.bin*"):
+        path.unlink(missing_ok=True)
 
 
 def free_port() -> int:

@@ -18,9 +18,9 @@ from .model import Model, ModelUnknown
 from .planning import FitPlanner, capacity
 from .pool import Pool
 from .running import Launch
+from .slots import SlotStore
 
 if TYPE_CHECKING:
-    from local_ai_suite.hardware import Hardware
     from local_ai_suite.paths import Paths
     from local_ai_suite.settings import Settings
 
@@ -45,7 +45,7 @@ class EngineService:
         *,
         catalog: Catalog,
         found: FoundEngine,
-        machine: Hardware,
+        slots: SlotStore,
         pool: Pool,
     ) -> None:
         self.pool = pool
@@ -53,7 +53,7 @@ class EngineService:
         self._settings = settings
         self._paths = paths
         self._catalog = catalog
-        self._machine = machine
+        self._slots = slots
         self._seen = _signature(settings, paths)
         self._refreshing = asyncio.Lock()
 
@@ -69,10 +69,12 @@ class EngineService:
         for problem in catalog.problems:
             logger.warning("passed over: %s", problem)
         logger.info("engine: %s %s (%s)", " ".join(found.command), found.version, found.reason)
+        slots = SlotStore(paths.state / "slots")
+        slots.clear()  # what a killed service left; it may have been another version
         launch = Launch(
             found=found,
             log_folder=paths.logs,
-            slot_folder=None,
+            slots=slots,
             cuda_visible_devices=settings.cuda_visible_devices,
             load_seconds=settings.load_timeout,
         )
@@ -86,7 +88,7 @@ class EngineService:
             keep_alive=settings.keep_alive,
             on_misfit=settings.on_misfit,
         )
-        return cls(settings, paths, catalog=catalog, found=found, machine=machine, pool=pool)
+        return cls(settings, paths, catalog=catalog, found=found, slots=slots, pool=pool)
 
     @property
     def default(self) -> Model:
@@ -152,6 +154,7 @@ class EngineService:
 
     async def close(self) -> None:
         await self.pool.close()
+        self._slots.clear()
 
 
 class _Measure:
