@@ -1,0 +1,154 @@
+"""Hanging up, large prompts, many streams."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import httpx
+import orjson
+from checks import (
+    CHAT,
+    COMPLETIONS,
+    HELLO,
+    MESSAGES,
+    RESPONSES,
+    Differs,
+    check,
+    post,
+    same,
+    true,
+    user,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from targets import Target
+
+BEGUN_S = 20.0
+FREE_S = 4.0
+"""An endless answer takes ten seconds here: a slot that is free earlier was freed."""
+
+STREAMS = 200
+ENDLESS = {"max_tokens": 60_000}
+
+
+def hang_up(t: Target, path: str, *, stream: bool, **body: Any) -> None:
+    """Ask for an endless answer, close the connection, see the slot become free."""
+    _wait_for(t, 0, BEGUN_S, "slots are busy before")
+    address = urlsplit(t.url)
+    connection = http.client.HTTPConnection(str(address.hostname), address.port or 0, timeout=30)
+    request = {"model": "local-chat", "stream": stream, **body}
+    headers = {"content-type": "application/json", "authorization": f"Bearer {t.key}"}
+    try:
+        connection.request("POST", path, orjson.dumps(request), headers)
+        if stream:
+            answer = connection.getresponse()
+            if answer.status != 200:
+                raise Differs(f"{answer.status}")
+            answer.read(1)
+        _wait_for(t, 1, BEGUN_S, "it never began")
+    finally:
+        if connection.sock:
+            connection.sock.close()
+        connection.close()
+    _wait_for(t, 0, FREE_S, "the slot stays busy")
+
+
+def _wait_for(t: Target, busy: int, seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while t.busy_slots() != busy:
+        if time.monotonic() > deadline:
+            raise Differs(what)
+        time.sleep(0.02)
+
+
+@check
+def hang_up_on_chat(t: Target) -> None:
+    hang_up(t, CHAT, stream=False, messages=user("forever"), **ENDLESS)
+
+
+@check
+def hang_up_on_chat_streamed(t: Target) -> None:
+    hang_up(t, CHAT, stream=True, messages=user("forever"), **ENDLESS)
+
+
+@check
+def hang_up_on_completions(t: Target) -> None:
+    hang_up(t, COMPLETIONS, stream=False, prompt="x", ignore_eos=True, **ENDLESS)
+
+
+@check
+def hang_up_on_completions_streamed(t: Target) -> None:
+    hang_up(t, COMPLETIONS, stream=True, prompt="x", ignore_eos=True, **ENDLESS)
+
+
+@check
+def hang_up_on_responses(t: Target) -> None:
+    hang_up(t, RESPONSES, stream=False, input="forever", max_output_tokens=60_000)
+
+
+@check
+def hang_up_on_responses_streamed(t: Target) -> None:
+    hang_up(t, RESPONSES, stream=True, input="forever", max_output_tokens=60_000)
+
+
+@check
+def hang_up_on_messages(t: Target) -> None:
+    hang_up(t, MESSAGES, stream=False, messages=user("forever"), **ENDLESS)
+
+
+@check
+def hang_up_on_messages_streamed(t: Target) -> None:
+    hang_up(t, MESSAGES, stream=True, messages=user("forever"), **ENDLESS)
+
+
+@check
+def hang_up_on_infill(t: Target) -> None:
+    sides = {"input_prefix": "a", "input_suffix": "b", "n_predict": 60_000, "ignore_eos": True}
+    hang_up(t, "/infill", stream=False, **sides)
+
+
+@check
+def hang_up_on_ollamas_chat(t: Target) -> None:
+    hang_up(t, "/api/chat", stream=True, messages=user("forever"))
+
+
+@check
+def a_prompt_of_one_megabyte_is_counted(t: Target) -> None:
+    tokens = post(t, "/tokenize", content="hello " * 170_000)["tokens"]
+    true(len(tokens) > 170_000, "too few tokens")
+
+
+@check
+def a_prompt_of_one_megabyte_is_answered(t: Target) -> None:
+    # Text that the template does not show: the bytes travel, the context holds.
+    padding = {"type": "function", "function": {
+        "name": "f", "parameters": {"type": "object", "$comment": "x" * 1_000_000}}}  # fmt: skip
+    said = post(t, CHAT, messages=user("hi"), metadata={"padding": padding})
+    same(said["choices"][0]["message"]["content"], HELLO, "another text")
+
+
+@check
+def two_hundred_streams_at_once(t: Target) -> None:
+    texts = asyncio.run(_streams(t))
+    same(texts, [HELLO] * STREAMS, "not every stream is whole")
+
+
+async def _streams(t: Target) -> list[str]:
+    limits = httpx.Limits(max_connections=STREAMS)
+    headers = {"authorization": f"Bearer {t.key}"}
+    async with httpx.AsyncClient(
+        base_url=t.url, timeout=100, limits=limits, headers=headers
+    ) as client:
+
+        async def one() -> str:
+            body = {"model": "local-chat", "messages": user("hi"), "stream": True}
+            answer = await client.post(CHAT, json=body)
+            lines = [line[6:] for line in answer.text.split("\n") if line.startswith("data: {")]
+            choices = [choice for line in lines for choice in orjson.loads(line)["choices"]]
+            return "".join(choice["delta"].get("content") or "" for choice in choices)
+
+        return list(await asyncio.gather(*(one() for _ in range(STREAMS))))
