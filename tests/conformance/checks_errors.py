@@ -22,7 +22,8 @@ from checks import (
 if TYPE_CHECKING:
     from targets import Target
 
-LONG = "hello " * 180_000
+LONG = "hello " * 25_000
+"""Some 75,000 of the scripted model's tokens; a slot has 65,536."""
 
 
 @check

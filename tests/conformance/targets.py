@@ -10,10 +10,10 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anthropic
 import httpx
@@ -45,7 +45,6 @@ class Target:
     embed_url: str
     slots_url: str
     key: str = _PLACEHOLDER
-    extra: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def http(self) -> httpx.Client:

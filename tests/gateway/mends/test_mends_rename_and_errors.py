@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
@@ -11,6 +12,9 @@ from hypothesis import strategies as st
 
 from local_ai_suite.gateway import mends
 from local_ai_suite.gateway.mends.sse import EventReader
+
+if TYPE_CHECKING:
+    import httpx
 
 TARGET = mends.Target(public="gpt-4o", engine="local-chat")
 SAME = mends.Target(public="local-chat", engine="local-chat")
@@ -135,3 +139,26 @@ def test_an_integer_code_of_the_engine_becomes_none() -> None:
         "param": None,
         "code": None,
     }
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"messages": [{"role": 7, "content": "x"}]},
+        {"messages": [{"role": "user", "content": "x"}], "tools": 7},
+    ],
+    ids=["role", "tools"],
+)
+def test_flaw_a_wrong_request_is_the_engines_own_error_and_the_gateways_400(
+    bare_http: httpx.Client, mended_http: httpx.Client, request_: dict[str, Any]
+) -> None:
+    request = {"model": "local-chat", **request_}
+    assert bare_http.post(CHAT, json=request).status_code == 500
+    answer = mended_http.post(CHAT, json=request)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_an_engine_that_fails_by_itself_stays_a_500() -> None:
+    status, _ = mends.mend_error(CHAT, 500, b'{"error":{"code":500,"message":"out of memory"}}')
+    assert status == 500

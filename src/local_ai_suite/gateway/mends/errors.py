@@ -21,6 +21,11 @@ CONTEXT_LENGTH_EXCEEDED = "context_length_exceeded"
 
 _OVERFLOW = re.compile(rb"\((\d+) tokens\) exceeds? the available context size \((\d+) tokens\)")
 _MOST_FOREIGN_TEXT = 500
+# What llama.cpp answers 500 for, though the request is wrong: a member is missing or of a wrong
+# type, or a token is none of the vocabulary's.
+_THE_CLIENTS_FAULT = re.compile(
+    r"Failed to parse (?:messages|tools)|'\w+' is required|.*_M_range_check"
+)
 
 
 def openai_error(
@@ -48,7 +53,10 @@ def error_body(route: str, status: int, error: Mapping[str, Any]) -> bytes:
 
 def mend_error(route: str, status: int, body: bytes) -> tuple[int, bytes]:
     """Status and body to answer for the engine's (status 400 or more, JSON or anything else)."""
-    return status, error_body(route, status, read_error(status, body))
+    error = read_error(status, body)
+    if status == 500 and _THE_CLIENTS_FAULT.match(error["message"]):
+        status, error = 400, {**error, "type": "invalid_request_error"}
+    return status, error_body(route, status, error)
 
 
 def read_error(status: int, body: bytes) -> dict[str, Any]:

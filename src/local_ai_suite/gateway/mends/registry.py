@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from .errors import fail_event, mend_error
 from .fim_suffix import fim_suffix
 from .forced_tool import forced_tool
+from .messages_shape import messages_shape
 from .named_tool_use import named_tool_use
 from .ollama import ROUTES as OLLAMA_ROUTES
 from .ollama import ollama
@@ -58,9 +59,14 @@ def _chat(body: bytes, target: Target) -> Mend | Reply | None:
 
 
 def _messages(body: bytes, target: Target) -> Mend | Reply | None:
-    if _NAMES_A_TOOL.search(body) is None:
+    streams = asks_for_stream(body)
+    named = named_tool_use(body) if _NAMES_A_TOOL.search(body) else None
+    if isinstance(named, Reply):
+        return named
+    if named is None and b'"stop_sequences"' not in body and not (streams and b'"tools"' in body):
         return None
-    return _renamed(named_tool_use(body), target)
+    shaped = messages_shape(named.body if named else body, streams=streams)
+    return _renamed(named.then(shaped) if named else shaped, target)
 
 
 def _renamed(mended: Mend | Reply | None, target: Target) -> Mend | Reply | None:
