@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
+import select
 import socket
 import threading
 import time
@@ -63,6 +64,11 @@ class Asked:
                 raise Differs(f"{answer.status}")
             answer.read(1)
 
+    def refused(self) -> None:
+        """Raise the status of an answer that came already."""
+        if not self._stream and select.select([self._socket], [], [], 0)[0]:
+            raise Differs(f"{self._connection.getresponse().status}")
+
     def read_on(self) -> None:
         """Read until the connection is closed."""
         with contextlib.suppress(OSError):
@@ -82,7 +88,7 @@ def hang_up(t: Target, path: str, *, stream: bool, **body: Any) -> None:
     asked = Asked(t, path, stream=stream, **body)
     try:
         asked.begun()
-        _until_busy(t, 1)
+        _until_busy(t, 1, asked)
     finally:
         asked.hang_up()
     for _ in range(FREE_POLLS):
@@ -93,9 +99,11 @@ def hang_up(t: Target, path: str, *, stream: bool, **body: Any) -> None:
     raise Differs("the slot stays busy")
 
 
-def _until_busy(t: Target, busy: int) -> None:
+def _until_busy(t: Target, busy: int, asked: Asked | None = None) -> None:
     deadline = time.monotonic() + BEGUN_S
     while t.busy_slots() != busy:
+        if asked:
+            asked.refused()
         if time.monotonic() > deadline:
             raise Differs("it never began" if busy else "slots are busy before")
         time.sleep(0.02 if busy else POLL_S)
