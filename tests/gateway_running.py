@@ -41,6 +41,7 @@ def running(
     *,
     guard: Guard | None = None,
     config: Path = CONFIG,
+    relay: bool = True,
     litellm_log: Path | None = None,
     **options: Any,
 ) -> Iterator[Running]:
@@ -52,7 +53,7 @@ def running(
     async def begin() -> tuple[Gateway, Server]:
         environ = {"INFERENCE_API_BASE": f"{engine_url}/v1", "INFERENCE_API_KEY": "internal"}
         options.setdefault("max_body", 4 * 1024 * 1024)
-        loaded = load_config(config, {**os.environ, **environ})
+        loaded = load_config(config, {**os.environ, **environ}, relay=relay)
         if litellm_log is not None:
             options["litellm"] = LiteLlm(
                 loaded, {**os.environ, **environ}, silence_timeout_s=60, log_file=litellm_log

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -17,6 +18,9 @@ import pytest
 from gateway_running import CONFIG, Running, running
 from local_ai_suite.gateway.config import load_config
 from local_ai_suite.gateway.litellm_process import COMMAND, LiteLlm, LiteLlmFailed
+from local_ai_suite.gateway.server import environment
+from local_ai_suite.paths import Paths
+from local_ai_suite.settings import load_settings
 from scripted_engine import Engine
 
 if TYPE_CHECKING:
@@ -90,6 +94,26 @@ def test_its_pages_and_its_key_stay_out_of_reach(mixed: Running) -> None:
 async def _child_port(mixed: Running) -> int:
     assert mixed.gateway.litellm is not None
     return (await mixed.gateway.litellm.upstream()).port
+
+
+def test_with_the_relay_off_models_still_carry_the_engines_limits(real_engine: Engine) -> None:
+    """LiteLLM would serve them; what they can take is the engine's to say."""
+    with (
+        running(real_engine.url, relay=False) as served,
+        httpx.Client(base_url=served.url) as client,
+    ):
+        assert client.get("/health/readiness").status_code == 503
+        (entry,) = client.get("/v1/models").json()["data"]
+        assert (entry["id"], entry["context_length"]) == ("local-chat", 2048)
+        answer = client.post("/v1/chat/completions", json={**CHAT, "model": "nope"})
+        assert answer.json()["error"]["code"] == "model_not_found"
+
+
+def test_an_engine_without_a_key_still_gets_one_that_litellm_accepts(tmp_path: Path) -> None:
+    settings = load_settings(Paths(tmp_path, tmp_path / ".state"), environ={})
+    for given in ({}, {"INFERENCE_API_KEY": ""}):
+        assert environment(settings, given)["INFERENCE_API_KEY"] == "none"
+    assert environment(settings, {"INFERENCE_API_KEY": "k"})["INFERENCE_API_KEY"] == "k"
 
 
 STAND_IN = """

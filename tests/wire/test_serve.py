@@ -193,6 +193,29 @@ def test_an_h2c_upgrade_is_answered_as_http_1_and_the_connection_goes_on() -> No
     asyncio.run(main())
 
 
+def test_a_client_that_never_reads_is_cut_off() -> None:
+    async def main() -> None:
+        cleaned = asyncio.Event()
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            try:
+                await send({"type": "http.response.start", "status": 200, "headers": []})
+                while True:
+                    piece = {"type": "http.response.body", "body": b"x" * 65536, "more_body": True}
+                    await send(piece)
+                    await asyncio.sleep(0)
+            finally:
+                cleaned.set()
+
+        async with serving(app, stall_s=0.2) as server:
+            with socket.create_connection(("127.0.0.1", server.port)) as client:
+                client.sendall(request())
+                async with asyncio.timeout(10):
+                    await cleaned.wait()
+
+    asyncio.run(main())
+
+
 def test_stopping_lets_an_answer_end_and_cuts_off_what_takes_too_long() -> None:
     async def main() -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:

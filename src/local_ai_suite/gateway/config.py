@@ -64,8 +64,9 @@ class Route:
     """Where one public name goes.
 
     ``engine`` is the name that the upstream knows (``*`` in a wildcard: the client's own);
-    ``api_base`` and ``api_key`` are resolved; ``mode`` is ``model_info.mode`` (chat, embedding,
-    rerank, completion); ``reason`` says why it is local or LiteLLM's.
+    ``api_base`` and ``api_key`` are resolved, and ``None`` when that is not the local engine;
+    ``mode`` is ``model_info.mode`` (chat, embedding, rerank, completion); ``reason`` says why it
+    is local or LiteLLM's.
     """
 
     public: str
@@ -215,7 +216,7 @@ class _Reader:
         if reason is None:
             extra = sorted(set(params) - _NEUTRAL_PARAMS)
             reason = f"litellm_params.{extra[0]} asks LiteLLM to act" if extra else None
-        api_key = self._resolved(params, "api_key", index) if reason is None else None
+        api_key = self._resolved(params, "api_key", index) if local is not None else None
         return Route(
             public=name,
             kind="local" if reason is None else "litellm",

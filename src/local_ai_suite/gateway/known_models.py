@@ -115,7 +115,7 @@ def public_models(
     """
     listed = []
     for name, route in config.routes.items():
-        if route.kind == "litellm":
+        if route.api_base is None:
             listed.append(_entry(name, route, None, created))
         elif entries is None or route.engine in entries:
             listed.append(_entry(name, route, (entries or {}).get(route.engine), created))

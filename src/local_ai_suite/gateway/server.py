@@ -73,7 +73,7 @@ class Gateway:
         self._max_body = max_body
         self.litellm = litellm
         self._relay_off = all(route.kind == "litellm" for route in config.every_route())
-        local = next((r for r in config.every_route() if r.kind == "local"), None)
+        local = next((r for r in config.every_route() if r.api_base is not None), None)
         self.models = KnownModels(
             lambda: self.relay.upstream(local.api_base or "") if local else None,
             local.api_key if local else None,
@@ -301,7 +301,9 @@ def environment(settings: Settings, environ: Mapping[str, str]) -> dict[str, str
     if settings.litellm_master_key:
         found["LITELLM_MASTER_KEY"] = settings.litellm_master_key
     found |= environ
-    found.setdefault("INFERENCE_API_KEY", found.get("LITELLM_MASTER_KEY", ""))
+    if not found.get("INFERENCE_API_KEY"):
+        # An engine that asks for no key ignores this one; LiteLLM refuses to go without.
+        found["INFERENCE_API_KEY"] = found.get("LITELLM_MASTER_KEY") or "none"
     return found
 
 

@@ -42,6 +42,9 @@ MAX_HEAD_BYTES = 64 * 1024
 KEEP_ALIVE_S = 75.0
 # On SIGTERM answers under way may end; whoever stops the service waits 10 s in all.
 GRACE_S = 5.0
+# A client that reads nothing for this long, with an answer waiting for it, is gone: it holds a slot
+# of the engine. SDKs read as fast as bytes come; a laptop that slept is back or has reconnected.
+STALL_S = 300.0
 BACKLOG = 2048
 # How long a refused connection is read before it is reset.
 LINGER_S = 2.0
@@ -140,7 +143,9 @@ class Server:
         head_timeout_s: float = HEAD_TIMEOUT_S,
         keep_alive_s: float = KEEP_ALIVE_S,
         grace_s: float = GRACE_S,
+        stall_s: float = STALL_S,
     ) -> None:
+        self._stall_s = stall_s
         self.listeners = listeners
         self.port = listeners.port
         self._head_timeout_s = head_timeout_s
@@ -207,19 +212,33 @@ class Server:
         await self.stop(0)
 
     def _protocol(self) -> _Protocol:
-        return _Protocol(self._config, self._state, {}, head_timeout_s=self._head_timeout_s)
+        return _Protocol(
+            self._config,
+            self._state,
+            {},
+            head_timeout_s=self._head_timeout_s,
+            stall_s=self._stall_s,
+        )
 
 
 class _Protocol(HttpToolsProtocol):
     """uvicorn's protocol with bounds on the head, JSON errors and word of a hang-up."""
 
-    def __init__(self, *args: Any, head_timeout_s: float = HEAD_TIMEOUT_S, **more: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        head_timeout_s: float = HEAD_TIMEOUT_S,
+        stall_s: float = STALL_S,
+        **more: Any,
+    ) -> None:
         super().__init__(*args, **more)
         self._head_timeout_s = head_timeout_s
         self._head_bytes = 0
         self._in_head = False
         self._refused = False
         self._head_timer: asyncio.TimerHandle | None = None
+        self._stall_s = stall_s
+        self._stall_timer: asyncio.TimerHandle | None = None
         self._served_app = self.app
         self.request_task: asyncio.Task[Any] | None = None
 
@@ -229,10 +248,25 @@ class _Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_head_timer()
+        self._stop_stall_timer()
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
         if self.request_task is not None:
             self.request_task.cancel()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._stall_timer is None:
+            self._stall_timer = self.loop.call_later(self._stall_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._stop_stall_timer()
+        super().resume_writing()
+
+    def _stop_stall_timer(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
