@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -258,3 +259,31 @@ def test_rm_never_touches_a_file_that_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("keep")
     with pytest.raises(ModelError):
         find_removal("notes.txt", tmp_path)
+
+
+def test_on_a_terminal_the_progress_is_a_bar(project: Paths, models: Path) -> None:
+    fake = FakeHub()
+    fake.add(REPO, FILE, model_bytes())
+    control, terminal = os.openpty()
+    try:
+        with fake.running():
+            done = subprocess.run(
+                [sys.executable, "-m", "local_ai_suite", "models", "pull", f"{REPO}:{FILE}"],
+                env={
+                    "LAIS_PROJECT": str(project.project),
+                    "HF_ENDPOINT": fake.endpoint,
+                    "PATH": "",
+                    "TERM": "xterm",
+                    "COLUMNS": "120",
+                },
+                stdout=subprocess.PIPE, stderr=terminal, timeout=60, check=False,
+            )  # fmt: skip
+        shown = os.read(control, 1 << 16).decode()
+    finally:
+        os.close(control)
+        os.close(terminal)
+    assert done.returncode == 0
+    assert FILE in shown
+    assert "\x1b[" in shown
+    assert b"downloaded and checked" in done.stdout
+    assert b"\x1b" not in done.stdout

@@ -35,6 +35,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "preflight": ("doctor", "check this machine before starting"),
     "doctor": ("doctor", "what is wrong here, and what to do about it"),
     "plan-fit": ("plan_fit", "what of a model fits where, before it is loaded"),
+    "settings": ("settings", "every setting, its value and where it was set"),
     #
     # Models and the engine
     "models": ("models", "the GGUF files: list, inspect, recommended, pull, rm"),
