@@ -20,6 +20,7 @@ from local_ai_suite.errors import (
     SettingsError,
     StackError,
 )
+from local_ai_suite.fit import PartComparison
 from local_ai_suite.gguf import read_gguf
 from local_ai_suite.hardware import Gpu, Hardware
 from local_ai_suite.paths import Paths
@@ -406,3 +407,17 @@ def test_a_service_that_failed_is_told_with_its_reason(facts) -> None:
     assert check.status == "warning"
     assert "it died 5 times" in check.message
     assert only(examine(facts()), "stack").message == "nothing runs"
+
+
+def test_predicted_is_held_against_actual(facts) -> None:
+    good = PartComparison("CPU", "weights", 1000 * MIB, 1001 * MIB)
+    off = PartComparison("CPU", "compute", 100 * MIB, 400 * MIB)
+    fine = only(examine(facts(loads={"local-chat": (good,)})), "projection")
+    assert fine.status == "ok"
+    assert "1000 MiB projected, 1001 MiB taken" in fine.message
+    missed = facts(loads={"local-chat": (good, off)}, learned_bytes=301 * MIB)
+    check = only(examine(missed), "projection")
+    assert check.status == "warning"
+    assert "compute on CPU +300 MiB" in check.message
+    assert "301 MiB wider" in check.remedy
+    assert named(preflight(missed), "projection") == []

@@ -59,8 +59,14 @@ def preflight(facts: Facts) -> Report:
 
 
 def examine(facts: Facts) -> Report:
-    """The preflight, and what runs."""
-    return Report((*preflight(facts).checks, *project.check_stack(facts)))
+    """The preflight, what loads took against what was projected, and what runs."""
+    return Report(
+        (
+            *preflight(facts).checks,
+            *machine.check_projections(facts),
+            *project.check_stack(facts),
+        )
+    )
 
 
 def ensure_ready(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from local_ai_suite.engine.catalog import Catalog, configured_models
 from local_ai_suite.engine.find import FoundEngine, find_engines
+from local_ai_suite.engine.learning import FitMemory
 from local_ai_suite.errors import StackError, SuiteError
 from local_ai_suite.gateway.config import load_config
 from local_ai_suite.hardware import Hardware, PathKind, detect, path_kind
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from local_ai_suite.engine.catalog import ModelEntry
+    from local_ai_suite.fit import PartComparison
     from local_ai_suite.paths import Paths
 
 T = TypeVar("T")
@@ -95,6 +97,8 @@ class Facts:
     versions: Mapping[str, str | None] = field(default_factory=dict)
     python: tuple[int, int] = (3, 11)
     run: RunState | None = None
+    learned_bytes: int = 0
+    loads: Mapping[str, tuple[PartComparison, ...]] = field(default_factory=dict)
 
     @property
     def engine(self) -> FoundEngine | None:
@@ -125,6 +129,7 @@ def gather(
     run = read_run(paths.run_file)
     engines, engine_error = _attempt(lambda: find_engines(known, paths, environ=env))
     catalog, models_error = _attempt(lambda: configured_models(known, paths))
+    memory = FitMemory(paths.state)
     return Facts(
         paths=paths,
         settings=settings,
@@ -148,6 +153,8 @@ def gather(
         versions=versions(),
         python=sys.version_info[:2],
         run=run,
+        learned_bytes=memory.learned,
+        loads=memory.loads(),
     )
 
 

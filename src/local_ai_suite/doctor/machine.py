@@ -121,7 +121,7 @@ def check_fit(facts: Facts) -> list[Check]:
 
 def _fit_of(entry: ModelEntry, facts: Facts, settings: Settings, hardware: Hardware) -> Check:
     has_gpu = facts.engine is None or facts.engine.gpu is not False
-    planner = FitPlanner(settings, hardware, engine_has_gpu=has_gpu)
+    planner = FitPlanner(settings, hardware, engine_has_gpu=has_gpu, learned=facts.learned_bytes)
     room = capacity(hardware, settings, engine_has_gpu=has_gpu)
     words = f"{entry.name} ({entry.path.name})"
     try:
@@ -147,6 +147,31 @@ def _fit_of(entry: ModelEntry, facts: Facts, settings: Settings, hardware: Hardw
         "Set them to auto, or lower.",
         **details,
     )
+
+
+def check_projections(facts: Facts) -> list[Check]:
+    """Each model's last load, predicted against actual: the bytes that the engine's log names."""
+    found = []
+    for name, parts in facts.loads.items():
+        projected = sum(part.projected for part in parts) / MIB
+        actual = sum(part.actual for part in parts) / MIB
+        words = f"{name}: {projected:.0f} MiB projected, {actual:.0f} MiB taken when last loaded"
+        off = [part for part in parts if not part.as_projected]
+        details = {
+            "model": name,
+            "parts": [
+                {"device": p.device, "part": p.part, "projected": p.projected, "actual": p.actual}
+                for p in parts
+            ],
+        }
+        if not off:
+            found.append(ok("projection", words, **details))
+            continue
+        missed = ", ".join(f"{p.part} on {p.device} {p.difference / MIB:+.0f} MiB" for p in off)
+        margin = f"The margin is {facts.learned_bytes / MIB:.0f} MiB wider for it."
+        remedy = margin if facts.learned_bytes else "Nothing to do: it took less, or hardly more."
+        found.append(warning("projection", f"{words} ({missed})", remedy, **details))
+    return found
 
 
 def check_disk(facts: Facts) -> list[Check]:

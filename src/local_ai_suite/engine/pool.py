@@ -26,6 +26,10 @@ from .model import facts as model_facts
 from .readback import Actual, compare
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from local_ai_suite.fit import FitPlan
+
     from .catalog import ModelEntry
     from .ledger import Bytes
     from .planning import Plan, Planner
@@ -50,6 +54,8 @@ WATCH_SECONDS = 30.0
 Launcher = Callable[["ModelEntry", "Plan"], "Running"]
 # From the bytes that our models hold to the bytes that models may hold in all, measured now.
 Measure = Callable[["Bytes"], Awaitable[dict[str, int]]]
+# Told what a load really took: the model's name, its plan, bytes by (device, part).
+Note = Callable[[str, "FitPlan", "Mapping[tuple[str, str], int]"], None]
 
 
 class Lease:
@@ -81,6 +87,7 @@ class Pool:
         planner: Planner,
         launch: Launcher,
         measure: Measure | None = None,
+        note: Note | None = None,
         keep_alive: float,
         on_misfit: Literal["fail", "warn"] = "fail",
         clock: Clock | None = None,
@@ -91,6 +98,7 @@ class Pool:
         self._planner = planner
         self._launch = launch
         self._measure = measure
+        self._note = note
         self._keep_alive = keep_alive
         self._on_misfit = on_misfit
         self._clock = clock or SystemClock()
@@ -389,6 +397,8 @@ class Pool:
     def _prove(self, model: Model, plan: Plan, actual: Actual) -> None:
         """Compare with the plan. Raises LoadFailed for a misfit unless ON_MISFIT=warn."""
         model.deviations = compare(plan.expected(), actual)
+        if self._note is not None:
+            self._note(model.name, plan.fit, actual.buffers)
         for deviation in model.deviations:
             logger.warning("%s is not as planned: %s", model.name, deviation.message)
         failures = [item.message for item in model.deviations if item.failure]

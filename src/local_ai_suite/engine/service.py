@@ -13,6 +13,7 @@ from local_ai_suite.errors import EngineError, SuiteError
 
 from .catalog import Catalog, configured_models
 from .find import FoundEngine, find_engine
+from .learning import FitMemory
 from .ledger import plus
 from .model import Model, ModelUnknown
 from .planning import FitPlanner, capacity
@@ -21,6 +22,9 @@ from .running import Launch
 from .slots import SlotStore
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from local_ai_suite.fit import FitPlan
     from local_ai_suite.paths import Paths
     from local_ai_suite.settings import Settings
 
@@ -79,12 +83,20 @@ class EngineService:
             load_seconds=settings.load_timeout,
         )
         room = capacity(machine, settings, engine_has_gpu=found.gpu is not False)
+        memory = FitMemory(paths.state)
+        planner = FitPlanner(settings, machine, found.gpu is not False, learned=memory.learned)
+
+        def note(name: str, plan: FitPlan, buffers: Mapping[tuple[str, str], int]) -> None:
+            memory.note(name, plan, buffers)
+            planner.learned = memory.learned
+
         pool = Pool(
             catalog.entries,
             capacity=room,
-            planner=FitPlanner(settings, machine, found.gpu is not False),
+            planner=planner,
             launch=launch,
             measure=_Measure(settings, found.gpu is not False, room),
+            note=note,
             keep_alive=settings.keep_alive,
             on_misfit=settings.on_misfit,
         )
