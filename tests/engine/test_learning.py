@@ -14,7 +14,10 @@ from local_ai_suite.gguf import read_gguf
 from local_ai_suite.hardware import Hardware
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from conftest import Service
 
 MIB, GIB = 1 << 20, 1 << 30
 
@@ -81,3 +84,12 @@ def test_a_state_folder_that_cannot_be_written_costs_only_the_memory(
     memory = FitMemory(blocked)
     memory.note("local-chat", planned, taken(planned, more=300 * MIB))
     assert memory.learned == 300 * MIB
+
+
+def test_a_real_engine_takes_what_was_projected(start: Callable[..., Service]) -> None:
+    service = start()
+    loaded = service.client.post("/models/load", json={"model": "local-chat"}).json()
+    assert loaded["status"] == "ready"
+    (parts,) = FitMemory(service.project / ".state").loads().values()
+    assert {part.part for part in parts} == {"weights", "kv_cache", "compute"}
+    assert all(part.as_projected for part in parts), parts
