@@ -1,0 +1,123 @@
+"""The gateway as the process that it is: its imports, its memory, its start and end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from gateway_running import CONFIG
+
+BOUND = 60.0
+HEAVY = ("litellm", "httpx", "pydantic", "fastapi", "starlette", "openai", "rich", "psutil")
+MOST_MIB = 50
+
+
+@contextmanager
+def process(tmp_path: Path, **environ: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """A gateway with a project of its own, and its address once it answers."""
+    target = tmp_path / "services" / "api-gateway" / CONFIG.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(CONFIG.read_bytes())
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    env = {
+        **{key: value for key, value in os.environ.items() if not key.startswith("LAIS_")},
+        "LAIS_PROJECT": str(tmp_path),
+        "API_GATEWAY_PORT": str(port),
+        "INFERENCE_API_BASE": "http://127.0.0.1:9/v1",
+        **environ,
+    }
+    command = [sys.executable, "-m", "local_ai_suite.gateway.server"]
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE) as running:
+        try:
+            yield running, f"http://127.0.0.1:{port}"
+        finally:
+            running.kill()
+
+
+def wait_until_ready(url: str) -> None:
+    end = time.monotonic() + BOUND
+    while True:
+        try:
+            if httpx.get(f"{url}/health/readiness").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        assert time.monotonic() < end, "the gateway did not become ready"
+        time.sleep(0.02)
+
+
+def test_importing_the_gateway_imports_nothing_heavy() -> None:
+    program = "import local_ai_suite.gateway.server, sys; print(*sys.modules)"
+    listed = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=BOUND
+    ).stdout.split()
+    assert [name for name in HEAVY if name in listed] == []
+
+
+def test_it_starts_small_answers_on_both_loopbacks_and_ends_on_sigterm(tmp_path: Path) -> None:
+    with process(tmp_path) as (running, url):
+        wait_until_ready(url)
+        assert httpx.get(url.replace("127.0.0.1", "localhost") + "/v1/models").status_code == 200
+        memory = psutil.Process(running.pid).memory_full_info().uss
+        assert memory < MOST_MIB * 1024 * 1024
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(BOUND) == 0
+
+
+def test_a_request_is_logged_without_its_prompt_its_query_or_its_key(tmp_path: Path) -> None:
+    with process(tmp_path, LITELLM_MASTER_KEY="sk-0123456789abcdef-secret") as (running, url):
+        wait_until_ready(url)
+        httpx.post(
+            f"{url}/v1/chat/completions?secret=1",
+            json={"model": "local-chat", "messages": [{"role": "user", "content": "secret"}]},
+            headers={"authorization": "Bearer sk-0123456789abcdef-secret"},
+        )
+        running.send_signal(signal.SIGTERM)
+        assert running.stderr is not None
+        said = running.stderr.read().decode()
+        assert '"path":"/v1/chat/completions","status":503' in said
+        assert '"key":"master"' in said
+        assert "secret" not in said
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"API_GATEWAY_PORT": "none"}, "API_GATEWAY_PORT"),
+        ({"BIND_ADDRESS": "0.0.0.0"}, "REQUIRE_KEY"),
+        ({"LISTEN_ADDRESS": "203.0.113.7"}, "203.0.113.7"),
+    ],
+)
+def test_a_wrong_setting_ends_it_with_one_clear_error(
+    tmp_path: Path, environ: dict[str, str], said: str
+) -> None:
+    with process(tmp_path, **environ) as (running, _):
+        assert running.wait(BOUND) not in (0, 1)
+        assert running.stderr is not None
+        text = running.stderr.read().decode()
+        assert said in text
+        assert "Traceback" not in text
+
+
+def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        with process(tmp_path, API_GATEWAY_PORT=port) as (running, _):
+            assert running.wait(BOUND) == 6
+            assert running.stderr is not None
+            assert f"Port {port}" in running.stderr.read().decode()
