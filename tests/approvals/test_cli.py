@@ -98,6 +98,17 @@ def test_list_show_reject_and_audit_tell_one_story(
     assert answer(out)["whole"] is True
 
 
+def test_a_home_that_cannot_be_written_is_told(
+    lais: Callable[..., tuple[int, str, str]], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked = project.parent / "a-file"
+    blocked.write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(blocked))
+    code, _, err = lais("list")
+    assert code == 8
+    assert "folders cannot be used" in err
+
+
 def test_a_log_that_is_not_whole_ends_with_one(
     lais: Callable[..., tuple[int, str, str]], project: Path
 ) -> None:

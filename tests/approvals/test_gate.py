@@ -292,6 +292,18 @@ def test_a_denial_wins_over_everything(room: Room) -> None:
     with pytest.raises(ApprovalError, match="denied by the policy: deny it"):
         room.ask("low")
     assert room.audit.verify().entries[-1]["event"] == "denied"
+    assert [request.state for request in room.gate.find()] == ["rejected"]
+
+
+def test_a_flood_of_denied_requests_meets_the_limit_too(room: Room) -> None:
+    room.open(policy=Policy(most_per_minute=3, rules=(rule("*", "deny"),)))
+    for number in range(3):
+        with pytest.raises(ApprovalError, match="denied"):
+            room.ask(note=f"{number}")
+    events = len(room.audit.verify().entries)
+    with pytest.raises(ApprovalError, match="3 are allowed"):
+        room.ask(note="one more")
+    assert len(room.audit.verify().entries) == events
 
 
 def test_a_rule_raises_and_never_lowers(room: Room) -> None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from local_ai_suite.errors import ApprovalError
+
 from .audit import Audit
 from .gate import Gate
 from .places import find_places, load_key
@@ -34,17 +36,18 @@ def open_gate(
     ``options`` are :class:`Gate`'s own (``clock``, ``actions``, ``on_step``).
     """
     places = find_places(paths, environ)
-    places.make()
-    key = load_key(places)
-    policy = load_policy(places.policy)
-    gate = Gate(
-        places=places,
-        store=Store(places.database, key),
-        audit=Audit(places, key),
-        policy=policy,
-        environ=environ,
-        **options,
-    )
+    try:
+        places.make()
+        key = load_key(places)
+        policy = load_policy(places.policy)
+        store = Store(places.database, key)
+    except OSError as exc:
+        raise ApprovalError(
+            f"the approvals' folders cannot be used: {exc}",
+            hint=f"{places.folder} and {places.head_folder} must be yours and writable.",
+        ) from exc
+    audit = Audit(places, key)
+    gate = Gate(places=places, store=store, audit=audit, policy=policy, environ=environ, **options)
     try:
         yield gate
     finally:

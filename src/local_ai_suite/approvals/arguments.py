@@ -93,7 +93,7 @@ BRANCH = Field(_branch)
 COMMIT = text(64, pattern="[0-9a-f]{40}|[0-9a-f]{64}", says="it is a whole commit hash")
 REPOSITORY = text(
     140,
-    pattern=r"([A-Za-z0-9.-]+/)?[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}",
+    pattern=r"([A-Za-z0-9.-]+(:\d{1,5})?/)?[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}",
     says="it is owner/name, or host/owner/name",
 )
 ISSUE = whole(1, 2**31 - 1)

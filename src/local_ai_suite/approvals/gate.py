@@ -108,12 +108,6 @@ class Gate:
         )
         now = self._clock.now()
         judgement = self._judge(record)
-        if judgement.denied is not None:
-            self._audit.append("denied", "", now, action=action, reason=judgement.denied)
-            raise ApprovalError(
-                f"{action} is denied by the policy: {judgement.denied}",
-                hint=f"The policy is {self._places.policy}; only a person changes it.",
-            )
         self.sweep()
         with self._store.transaction():
             same = self._store.find(State.PENDING, content=content_key(record))
@@ -123,7 +117,14 @@ class Gate:
             request = self._new(record, judgement, now)
             self._store.add(request)
             self._note("requested", request, now)
-            if waived := self._waived(request, now):
+            if judgement.denied is not None:
+                # Kept like any other, so that a flood of denied requests meets the same limits.
+                by = "policy: denied"
+                request = self._store.move(
+                    request, State.REJECTED, decided_by=by, reason=judgement.denied
+                )
+                self._note("denied", request, now, by=by, reason=judgement.denied)
+            elif waived := self._waived(request, now):
                 request = self._store.move(
                     request,
                     State.APPROVED,
@@ -132,6 +133,11 @@ class Gate:
                     decided_by=waived,
                 )
                 self._note("approved", request, now, by=waived)
+        if judgement.denied is not None:
+            raise ApprovalError(
+                f"{action} is denied by the policy: {judgement.denied}",
+                hint=f"The policy is {self._places.policy}; only a person changes it.",
+            )
         return request
 
     # Deciding

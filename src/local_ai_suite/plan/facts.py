@@ -42,6 +42,7 @@ class Facts:
     """What may be named. ``dropped``: what was left out, and why, in order."""
 
     survey: Survey
+    known: frozenset[str]
     numbers: frozenset[str]
     source: str
     dropped: list[dict[str, str]] = field(default_factory=list)
@@ -91,7 +92,7 @@ class Facts:
 
     def _is_known(self, named: str) -> bool:
         """A file of the repository by its path or its unique name; or a word with a dot."""
-        if self.survey.has(named):
+        if named.strip("/").removeprefix("./") in self.known:
             return True
         return "/" not in named and any(file.endswith(f"/{named}") for file in self.survey.files)
 
@@ -100,11 +101,7 @@ class Facts:
 
         def spaced(match: re.Match[str]) -> str:
             named = match[1].rstrip(_ENDING)
-            return (
-                match[0]
-                if self.survey.has(named) or self._is_known(named)
-                else (match[0].replace("/", " / "))
-            )
+            return match[0] if self._is_known(named) else match[0].replace("/", " / ")
 
         return PATH.sub(spaced, sentence)
 
@@ -125,7 +122,8 @@ def facts_of(survey: Survey, *sources: str) -> Facts:
     numbers |= {
         bare[0] for number in list(numbers) if (bare := re.match(r"\d[\d.,]*\d|\d", number))
     }
-    return Facts(survey, frozenset(numbers), text)
+    known = frozenset(survey.files) | frozenset(survey.folders)
+    return Facts(survey, known, frozenset(numbers), text)
 
 
 def visible(text: str) -> str:
