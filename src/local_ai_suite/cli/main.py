@@ -56,7 +56,9 @@ VERBS: dict[str, tuple[str, str]] = {
     "approvals": ("approvals", "See what waits for a decision, decide, check the audit log"),
     #
     # Editors and agents
-    #
+    "connect": ("connect", "connect an editor or agent, and prove it"),
+    "disconnect": ("connect", "give its configuration back"),
+    "launch": ("connect", "start a terminal client for once, nothing written"),
 }
 
 

@@ -1,0 +1,269 @@
+"""``lais connect``, ``lais disconnect``, ``lais launch``: editors and agents."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from local_ai_suite.cli.output import json_option, show
+from local_ai_suite.client import client_for
+from local_ai_suite.connect import changes, formats, table, values
+from local_ai_suite.connect.client import Home, Target
+from local_ai_suite.connect.facts import PLACEHOLDER, read_facts
+from local_ai_suite.connect.proof import Step, prove
+from local_ai_suite.errors import UsageError
+from local_ai_suite.paths import find_paths
+from local_ai_suite.result import Result
+from local_ai_suite.settings import load_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from local_ai_suite.connect.changes import Change
+    from local_ai_suite.connect.client import Client
+    from local_ai_suite.connect.facts import Facts
+    from local_ai_suite.paths import Paths
+    from local_ai_suite.settings import Settings
+
+
+def _client(name: str) -> Client:
+    client = table.find(name)
+    if client is None:
+        known = ", ".join(one.id for one in table.CLIENTS)
+        raise UsageError(f"there is no client called {name}", hint=f"There is: {known}.")
+    return client
+
+
+def _ledger(paths: Paths, client: Client) -> Path:
+    return paths.state / "connect" / f"{client.id}.json"
+
+
+def _facts(settings: Settings) -> Facts:
+    """From the running server, with the address as clients on this machine write it."""
+    api = client_for(settings)
+    base = api.base_url
+    if settings.on_loopback:
+        # Both loopbacks are listened on; what `localhost` is differs from client to client.
+        base = f"http://localhost:{settings.api_gateway_port}/v1"
+    return read_facts(api.models(), base, key_needed=settings.require_key)
+
+
+def _key(settings: Settings, facts: Facts) -> str:
+    return (settings.litellm_master_key or "") if facts.key_needed else PLACEHOLDER
+
+
+@click.command()
+@click.argument("name", metavar="[CLIENT]", required=False)
+@click.option("--print", "only_print", is_flag=True, help="Show what would be written, no more.")
+@click.option("--check", is_flag=True, help="Do the round trip again, of CLIENT or of all.")
+@click.option("-y", "--yes", is_flag=True, help="Write without asking.")
+@click.option("--no-proof", is_flag=True, help="Leave the round trip out.")
+@json_option
+def command(
+    *, name: str | None, only_print: bool, check: bool, yes: bool, no_proof: bool, as_json: bool
+) -> int:
+    """Connect an editor or agent to the local models; without CLIENT list them.
+
+    Shows the change first, keeps everything else in the file, backs it up, and then proves the
+    connection. `lais disconnect CLIENT` gives the file back.
+    """
+    paths = find_paths()
+    settings = load_settings(paths)
+    home = Home.here()
+    if check:
+        return show(_check(paths, settings, home, name), as_json=as_json)
+    if name is None:
+        return show(_list(paths, home), as_json=as_json)
+    client = _client(name)
+    facts = _facts(settings)
+    if client.id == "env":
+        return show(_environment(settings, facts), as_json=as_json)
+    plans = _plans(client, facts, home)
+    steps = client.steps(facts) if client.steps else []
+    shown = "\n".join([*(plan.diff() for plan in plans if not plan.nothing), *steps])
+    data: dict[str, Any] = {
+        "client": client.id,
+        "files": [{"path": str(plan.path), "diff": plan.diff()} for plan in plans],
+        "steps": steps,
+        "notes": list(client.notes),
+    }
+    if only_print or not client.files:
+        text = shown or _launch_line(client) or "nothing to change"
+        text = "\n".join([text, *(f"note: {note}" for note in client.notes)])
+        return show(Result("connect", text, data), as_json=as_json)
+    backups: list[Path] = []
+    if any(not plan.nothing for plan in plans):
+        if not as_json:
+            click.echo(shown, err=True)
+        _agree(yes)
+        backups = changes.write(plans, _ledger(paths, client))
+    data["backups"] = [str(backup) for backup in backups]
+    lines = [f"{plan.path}: {'as it was' if plan.nothing else 'written'}" for plan in plans]
+    lines += [f"the file as it was: {backup}" for backup in backups]
+    lines += [f"note: {note}" for note in (*client.notes, *_running(client))]
+    code = 0
+    if not no_proof:
+        proved = _prove(client, _target(client, home), settings, facts)
+        data["proof"] = [asdict(step) for step in proved]
+        lines += _as_lines(proved)
+        code = 1 if any(step.passed is False for step in proved) else 0
+    return show(Result("connect", "\n".join(lines), data, exit_code=code), as_json=as_json)
+
+
+def _plans(client: Client, facts: Facts, home: Home) -> list[Change]:
+    plans = []
+    for file in client.files:
+        path = file.path(home)
+        change = changes.plan(path, file.format, file.edits(facts))
+        if change.before is not None:
+            reason = file.check(formats.load(file.format, change.before))
+            if reason:
+                raise UsageError(
+                    f"{path} is left alone: {reason}", hint="`--print` shows what to write by hand."
+                )
+        plans.append(change)
+    return plans
+
+
+def _agree(yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("nobody is there to agree to the change", hint="--yes writes it.")
+    if not click.confirm("Write this?", err=True):
+        raise click.Abort
+
+
+def _target(client: Client, home: Home) -> Target | None:
+    """From the file that the client reads, not from what we meant to write."""
+    for file in client.files:
+        path = file.path(home)
+        if file.target and path.is_file():
+            data = formats.load(file.format, path.read_text(encoding="utf-8"))
+            try:
+                return file.target(data)
+            except (KeyError, IndexError, StopIteration, TypeError, AttributeError) as exc:
+                raise UsageError(
+                    f"{path} does not name the local models any more",
+                    hint=f"`lais connect {client.id}` writes them again.",
+                ) from exc
+    return None
+
+
+def _prove(client: Client, target: Target | None, settings: Settings, facts: Facts) -> list[Step]:
+    target = target or Target(facts.base_url, None)
+    return prove(
+        target.base_url,
+        target.model or facts.code.id,
+        _key(settings, facts),
+        client.protocol,
+        tools=client.tools and facts.code.tools,
+        fim_model=facts.fim_name if client.fim else None,
+    )
+
+
+def _as_lines(steps: list[Step]) -> list[str]:
+    signs = {True: "ok  ", False: "FAIL", None: "-   "}
+    return [f"{signs[step.passed]} {step.name}: {step.detail}" for step in steps]
+
+
+def _check(paths: Paths, settings: Settings, home: Home, name: str | None) -> Result:
+    chosen = [_client(name)] if name else list(table.CLIENTS)
+    clients = [one for one in chosen if changes.connected(_ledger(paths, one)) or name]
+    if not clients:
+        return Result("connect", "nothing is connected", {"clients": []})
+    facts = _facts(settings)
+    lines, data, code = [], [], 0
+    for client in clients:
+        proved = _prove(client, _target(client, home), settings, facts)
+        stale = any(not plan.nothing for plan in _plans(client, facts, home))
+        lines += [f"{client.name}:", *(f"  {line}" for line in _as_lines(proved))]
+        if stale:
+            lines.append(f"  the models have changed since: `lais connect {client.id}`")
+        if any(step.passed is False for step in proved):
+            code = 1
+        steps = [asdict(step) for step in proved]
+        data.append({"client": client.id, "stale": stale, "proof": steps})
+    return Result("connect", "\n".join(lines), {"clients": data}, exit_code=code)
+
+
+def _list(paths: Paths, home: Home) -> Result:
+    rows, data = [], []
+    for client in table.CLIENTS:
+        command_ = next((word for word in client.found_by if shutil.which(word)), None)
+        folder = next((str(place) for place in client.folders(home) if place.exists()), None)
+        written = [str(path) for path in changes.connected(_ledger(paths, client))]
+        state = "connected" if written else "found" if command_ or folder else ""
+        where = written[0] if written else command_ or folder or ""
+        rows.append(f"{client.id:12} {client.name:24} {state:10} {where}".rstrip())
+        data.append(
+            {"id": client.id, "name": client.name, "found": bool(command_ or folder),
+             "connected": bool(written), "files": written}
+        )  # fmt: skip
+    rows.append("`lais connect CLIENT` connects one, `lais launch CLIENT` starts it for once.")
+    return Result("connect", "\n".join(rows), {"clients": data})
+
+
+def _environment(settings: Settings, facts: Facts) -> Result:
+    # A key on a screen is a key in a recording: shown only where a shell reads it.
+    hidden = facts.key_needed and sys.stdout.isatty()
+    key = "THE-KEY-IN-.env" if hidden else _key(settings, facts)
+    environment = values.environment(facts, key)
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
+    return Result("connect", "\n".join(lines), {"environment": environment})
+
+
+def _launch_line(client: Client) -> str:
+    return f"`lais launch {client.id}` starts it; nothing is written" if client.launch else ""
+
+
+def _running(client: Client) -> list[str]:
+    """A client that runs has read its old configuration."""
+    import psutil  # noqa: PLC0415
+
+    names = set(client.found_by)
+    running = any(process.info["name"] in names for process in psutil.process_iter(["name"]))
+    return [f"{client.name} is running: restart it"] if names and running else []
+
+
+@click.command()
+@click.argument("name", metavar="CLIENT")
+@json_option
+def disconnect_command(name: str, as_json: bool) -> int:
+    """Give a client's configuration back as it was."""
+    client = _client(name)
+    done = changes.restore(_ledger(find_paths(), client))
+    text = "\n".join(f"{one.path}: {one.how}" for one in done)
+    data = {"files": [{"path": str(one.path), "how": one.how} for one in done]}
+    return show(Result("disconnect", text, data), as_json=as_json)
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("name", metavar="CLIENT")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def launch_command(name: str, arguments: tuple[str, ...]) -> int:
+    """Start a terminal client on the local models, with nothing written anywhere."""
+    client = _client(name)
+    if client.launch is None:
+        able = ", ".join(one.id for one in table.CLIENTS if one.launch)
+        raise UsageError(
+            f"{client.name} does not take its models from the environment",
+            hint=f"`lais connect {client.id}`. These can be launched: {able}.",
+        )
+    program = shutil.which(client.launch.command)
+    if program is None:
+        raise UsageError(
+            f"{client.launch.command} is not installed", hint=f"Install it: {client.install}"
+        )
+    settings = load_settings(find_paths())
+    facts = _facts(settings)
+    environment = client.launch.environment(facts, _key(settings, facts))
+    command_ = [program, *client.launch.arguments(facts), *arguments]
+    sys.stdout.flush()
+    os.execve(program, command_, {**os.environ, **environment})  # noqa: S606

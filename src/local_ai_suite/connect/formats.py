@@ -1,0 +1,205 @@
+"""The formats of configuration files, behind three functions: ``load``, ``put`` and ``remove``.
+
+All keep what they do not change: comments, order, quotes. JSON with comments by ``jsonc.py``, YAML
+by ruamel.yaml's round trip, TOML by tomlkit, ``.env`` line by line. After every change the result
+is read again and compared: everything outside of the change must have the value that it had.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+from typing import TYPE_CHECKING, Any, Literal
+
+from local_ai_suite import dotenv
+from local_ai_suite.errors import UsageError
+
+from . import jsonc
+from .path import Edit, Item, find, same_item
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .path import Path
+
+Format = Literal["jsonc", "yaml", "toml", "dotenv"]
+_WIDE = 10_000  # ruamel folds long lines at 80 otherwise
+
+
+def load(format_: Format, text: str) -> Any:
+    """Plain data; ``{}`` for an empty file. Raises ``ValueError`` that names the line."""
+    match format_:
+        case "jsonc":
+            data = jsonc.load(text)
+        case "yaml":
+            data = _plain(_yaml(text)[1])
+        case "toml":
+            data = _toml(text).unwrap()
+        case "dotenv":
+            try:
+                data = {key: entry.value for key, entry in dotenv.parse(text, {}).items()}
+            except UsageError as exc:
+                raise ValueError(exc.message) from exc
+    return {} if data is None else data
+
+
+def apply(format_: Format, text: str, edits: Sequence[Edit]) -> tuple[str, list[Edit]]:
+    """The new text, and the edits that were made (not those that found a value to keep)."""
+    made: list[Edit] = []
+    expected = copy.deepcopy(load(format_, text))
+    for edit in edits:
+        now = find(load(format_, text), edit.path)
+        if edit.only_if_absent and now is not None:
+            continue
+        made.append(edit)
+        if now != edit.value:
+            text = _put(format_, text, edit.path, edit.value)
+            expected = _set(expected, edit.path, edit.value)
+    if load(format_, text) != expected:
+        # A defect of ours or of a library: better no change than a wrong one.
+        raise ValueError("the change would have altered something else in the file")
+    return text, made
+
+
+def remove(format_: Format, text: str, edits: Sequence[Edit]) -> str:
+    """``text`` without those ``edits`` whose value is still the one that was written."""
+    for edit in reversed(edits):
+        if find(load(format_, text), edit.path) == edit.value:
+            text = _remove(format_, text, edit.path)
+    return text
+
+
+def _put(format_: Format, text: str, path: Path, value: Any) -> str:
+    match format_:
+        case "jsonc":
+            return jsonc.put(text, path, value)
+        case "yaml":
+            yaml, data = _yaml(text)
+            return _yaml_text(yaml, _set({} if data is None else data, path, value), text)
+        case "toml":
+            document = _toml(text)
+            _set(document, path, value)
+            return str(document.as_string())
+        case "dotenv":
+            return _put_line(text, str(path[0]), str(value))
+
+
+def _remove(format_: Format, text: str, path: Path) -> str:
+    match format_:
+        case "jsonc":
+            return jsonc.remove(text, path)
+        case "yaml":
+            yaml, data = _yaml(text)
+            _delete(data, path)
+            return _yaml_text(yaml, data, text)
+        case "toml":
+            document = _toml(text)
+            _delete(document, path)
+            return str(document.as_string())
+        case "dotenv":
+            lines = text.splitlines(keepends=True)
+            return "".join(line for line in lines if _key_of(line) != path[0])
+
+
+def _set(data: Any, path: Path, value: Any) -> Any:
+    """Set in place (also in ruamel's and tomlkit's own types); the new root."""
+    step, rest = path[0], path[1:]
+    if isinstance(step, Item):
+        if not isinstance(data, list):
+            raise ValueError(  # noqa: TRY004 (the file is wrong, not our types)
+                f"a list was expected around {step.key}: {step.value}"
+            )
+        index = next((n for n, item in enumerate(data) if same_item(item, step)), None)
+        if index is None:
+            data.append(jsonc.nested((step, *rest), value)[0])
+        elif rest:
+            _set(data[index], rest, value)
+        else:
+            data[index] = value
+        return data
+    if not isinstance(data, dict):
+        raise ValueError(f"a table was expected around {step}")  # noqa: TRY004
+    if not rest:
+        data[step] = value
+    elif data.get(step) is None:
+        data[step] = jsonc.nested(rest, value)
+    else:
+        _set(data[step], rest, value)
+    return data
+
+
+def _delete(data: Any, path: Path) -> None:
+    for step in path[:-1]:
+        data = find(data, (step,))
+    last = path[-1]
+    if isinstance(last, Item):
+        data[:] = [item for item in data if not same_item(item, last)]
+    else:
+        del data[last]
+
+
+def _yaml(text: str) -> tuple[Any, Any]:
+    """A round-trip reader set to the file's own indentation, and the data."""
+    from ruamel.yaml import YAML  # noqa: PLC0415 (slow, and only YAML needs it)
+    from ruamel.yaml.error import YAMLError  # noqa: PLC0415
+
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = _WIDE
+    # `- ` indented below its key, or not: as the file has it.
+    dashes = [line for line in text.splitlines() if line.lstrip().startswith("- ")]
+    offset = len(dashes[0]) - len(dashes[0].lstrip()) if dashes else 2
+    yaml.indent(mapping=2, sequence=offset + 2, offset=offset)
+    try:
+        return yaml, yaml.load(text)
+    except YAMLError as exc:
+        mark = getattr(exc, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark else ""
+        raise ValueError(f"{where}{getattr(exc, 'problem', None) or 'not YAML'}") from exc
+
+
+def _yaml_text(yaml: Any, data: Any, before: str) -> str:
+    if not data:
+        return ""
+    out = io.StringIO()
+    yaml.dump(data, out)
+    text = out.getvalue()
+    return text.replace("\n", "\r\n") if "\r\n" in before else text
+
+
+def _plain(data: Any) -> Any:
+    """ruamel's types as plain ones, so that values compare."""
+    if isinstance(data, dict):
+        return {str(key): _plain(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_plain(value) for value in data]
+    for kind in (bool, int, float, str):
+        if isinstance(data, kind):
+            return kind(data)
+    return data
+
+
+def _toml(text: str) -> Any:
+    import tomlkit  # noqa: PLC0415
+    from tomlkit.exceptions import TOMLKitError  # noqa: PLC0415
+
+    try:
+        return tomlkit.parse(text)
+    except TOMLKitError as exc:
+        raise ValueError(str(exc)) from exc
+
+
+def _put_line(text: str, key: str, value: str) -> str:
+    quoted = value if value and all(c.isalnum() or c in "-_./:+@," for c in value) else f"'{value}'"
+    lines = text.splitlines(keepends=True)
+    for number, line in enumerate(lines):
+        if _key_of(line) == key:
+            lines[number] = f"{key}={quoted}\n"
+            return "".join(lines)
+    if lines and not lines[-1].endswith("\n"):
+        lines[-1] += "\n"
+    return "".join([*lines, f"{key}={quoted}\n"])
+
+
+def _key_of(line: str) -> str:
+    return line.strip().removeprefix("export ").partition("=")[0].strip()

@@ -1,0 +1,319 @@
+"""The clients: where each keeps its configuration, what goes in, how it starts, what to know.
+
+What their releases read was found by running them; docs/clients/ has a page for each, made from
+this table.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import values
+from .client import Client, ConfigFile, Launch
+from .facts import KEY_VARIABLE, PLACEHOLDER
+from .values import ID
+
+if TYPE_CHECKING:
+    from .client import Home
+
+
+def _vscode_users(home: Home) -> list[Path]:
+    """User folders of VS Code and its kin; under WSL2 the editor's window is on Windows."""
+    kin = ("Code", "Code - Insiders", "VSCodium")
+    windows = [home.windows / "AppData" / "Roaming" / name for name in kin] if home.windows else []
+    linux = [home.config / name for name in kin]
+    mac = [home.folder / "Library" / "Application Support" / name for name in kin]
+    server = home.folder / ".local" / "share" / "code-server"
+    there = [folder / "User" for folder in (*windows, *linux, *mac, server)]
+    return [f for f in there if f.exists()] or [there[0]]
+
+
+def _llm_folder(home: Home) -> Path:
+    named = home.environ.get("LLM_USER_PATH")
+    return Path(named) if named else home.config / "io.datasette.llm"
+
+
+CLIENTS: tuple[Client, ...] = (
+    Client(
+        "continue",
+        "Continue",
+        "https://docs.continue.dev",
+        ("cn",),
+        lambda home: [home.folder / ".continue"],
+        files=(
+            ConfigFile(
+                "yaml",
+                lambda home: [home.folder / ".continue" / "config.yaml"],
+                values.continue_edits,
+                values.continue_check,
+                values.continue_target,
+            ),
+        ),
+        notes=(
+            (
+                "Autocomplete chooses its template by the model's name: the alias qwen2.5-coder "
+                "has the right one."
+            ),
+            f"With REQUIRE_KEY=true put {KEY_VARIABLE}=... into ~/.continue/.env.",
+        ),
+        fim=True,
+        install="npm install -g @continuedev/cli, or the editor's extension",
+    ),
+    Client(
+        "opencode",
+        "opencode",
+        "https://opencode.ai/docs",
+        ("opencode",),
+        lambda home: [home.config / "opencode"],
+        files=(
+            ConfigFile(
+                "jsonc",
+                lambda home: [
+                    home.config / "opencode" / "opencode.json",
+                    home.config / "opencode" / "opencode.jsonc",
+                ],
+                values.opencode_edits,
+                target=values.opencode_target,
+            ),
+        ),
+        launch=Launch("opencode", values.opencode_launch),
+        install="npm install -g opencode-ai",
+    ),
+    Client(
+        "aider",
+        "aider",
+        "https://aider.chat/docs",
+        ("aider",),
+        lambda home: [home.folder / ".aider.conf.yml"],
+        files=(
+            ConfigFile(
+                "yaml",
+                lambda home: [home.folder / ".aider.conf.yml"],
+                values.aider_edits,
+                target=values.aider_target,
+            ),
+            ConfigFile(
+                "jsonc",
+                lambda home: [home.folder / ".aider.model.metadata.json"],
+                values.aider_metadata,
+            ),
+        ),
+        launch=Launch(
+            "aider",
+            values.openai_environment,
+            lambda facts: [
+                "--model",
+                f"openai/{facts.code.id}",
+                "--weak-model",
+                f"openai/{facts.chat.id}",
+            ],
+        ),
+        notes=("With REQUIRE_KEY=true set OPENAI_API_KEY in the environment.",),
+        tools=False,
+        install="pipx install aider-chat",
+    ),
+    Client(
+        "codex",
+        "Codex CLI",
+        "https://developers.openai.com/codex",
+        ("codex",),
+        lambda home: [home.folder / ".codex"],
+        protocol="responses",
+        files=(
+            ConfigFile(
+                "toml",
+                lambda home: [home.folder / ".codex" / "config.toml"],
+                values.codex_edits,
+                target=values.codex_target,
+            ),
+        ),
+        launch=Launch("codex", lambda _, key: {KEY_VARIABLE: key}, values.codex_arguments),
+        notes=("Its prompt and tools need a context of 16,384 tokens or more.",),
+        install="npm install -g @openai/codex",
+    ),
+    Client(
+        "claude-code",
+        "Claude Code",
+        "https://docs.claude.com/claude-code",
+        ("claude",),
+        lambda home: [home.folder / ".claude"],
+        protocol="messages",
+        files=(
+            ConfigFile(
+                "jsonc",
+                lambda home: [home.folder / ".claude" / "settings.json"],
+                values.claude_edits,
+                target=values.claude_target,
+            ),
+        ),
+        launch=Launch("claude", values.claude_environment),
+        notes=(
+            (
+                "Writing its settings makes the local models its default everywhere; `lais launch "
+                "claude-code` does it for one start only."
+            ),
+            "Its prompt and tools need a context of 32,768 tokens or more.",
+            "With REQUIRE_KEY=true set ANTHROPIC_AUTH_TOKEN in the environment.",
+        ),
+        install="npm install -g @anthropic-ai/claude-code",
+    ),
+    Client(
+        "llm",
+        "llm",
+        "https://llm.datasette.io",
+        ("llm",),
+        lambda home: [home.config / "io.datasette.llm"],
+        files=(
+            ConfigFile(
+                "yaml",
+                lambda home: [_llm_folder(home) / "extra-openai-models.yaml"],
+                values.llm_edits,
+                target=values.llm_target,
+            ),
+        ),
+        notes=(f"With REQUIRE_KEY=true: `llm keys set {ID}`.",),
+        install="pipx install llm",
+    ),
+    Client(
+        "qwen-code",
+        "Qwen Code",
+        "https://qwenlm.github.io/qwen-code-docs",
+        ("qwen",),
+        lambda home: [home.folder / ".qwen"],
+        files=(
+            ConfigFile(
+                "dotenv",
+                lambda home: [home.folder / ".qwen" / ".env"],
+                values.qwen_edits,
+                target=values.qwen_target,
+            ),
+            ConfigFile(
+                "jsonc",
+                lambda home: [home.folder / ".qwen" / "settings.json"],
+                values.qwen_settings,
+            ),
+        ),
+        launch=Launch("qwen", values.openai_environment, lambda _: ["--auth-type", "openai"]),
+        notes=("With REQUIRE_KEY=true set OPENAI_API_KEY in the environment.",),
+        install="npm install -g @qwen-code/qwen-code",
+    ),
+    Client(
+        "vscode",
+        "VS Code (Copilot Chat)",
+        "https://code.visualstudio.com/docs/copilot",
+        ("code", "code-insiders", "codium", "code-server"),
+        _vscode_users,
+        files=(
+            ConfigFile(
+                "jsonc",
+                lambda home: [f / "chatLanguageModels.json" for f in _vscode_users(home)],
+                values.vscode_edits,
+                target=values.vscode_target,
+            ),
+        ),
+        notes=(
+            "Inline completion is not served by own models (vscode#311931): Continue does it.",
+            "1.132 and later may need the setting chat.agentHost.byokModels.enabled.",
+            (
+                'With REQUIRE_KEY=true add requestHeaders {"x-litellm-api-key": "Bearer KEY"} to '
+                "each "
+                "model by hand: a plain apiKey is sent empty. The file is a secret then."
+            ),
+        ),
+        install="https://code.visualstudio.com",
+    ),
+    Client(
+        "zed",
+        "Zed",
+        "https://zed.dev/docs/ai",
+        ("zed", "zeditor"),
+        lambda home: [home.config / "zed"],
+        files=(
+            ConfigFile(
+                "jsonc",
+                lambda home: [home.config / "zed" / "settings.json"],
+                values.zed_edits,
+                target=values.zed_target,
+            ),
+        ),
+        notes=(
+            f"It wants a key in the environment: {KEY_VARIABLE}={PLACEHOLDER}, or the real one.",
+        ),
+        key_variable=KEY_VARIABLE,
+        install="https://zed.dev",
+    ),
+    Client(
+        "cline",
+        "Cline",
+        "https://docs.cline.bot",
+        ("cline",),
+        lambda home: [home.folder / ".cline"],
+        steps=values.cline_steps,
+        notes=("Its settings are an internal file: its own command or panel writes them.",),
+        install="npm install -g cline, or the editor's extension",
+    ),
+    Client(
+        "copilot-cli",
+        "Copilot CLI",
+        "https://docs.github.com/copilot",
+        ("copilot",),
+        lambda home: [home.folder / ".copilot"],
+        launch=Launch("copilot", values.copilot_environment),
+        notes=("It reads its provider from the environment alone: `lais launch copilot-cli`.",),
+        install="npm install -g @github/copilot",
+    ),
+    Client(
+        "open-webui",
+        "Open WebUI",
+        "https://docs.openwebui.com",
+        ("open-webui",),
+        launch=Launch(
+            "open-webui",
+            lambda facts, key: dict(
+                line.replace(f"${KEY_VARIABLE}", key).split("=", 1)
+                for line in values.webui_steps(facts)
+            ),
+            lambda _: ["serve"],
+        ),
+        steps=values.webui_steps,
+        tools=False,
+        notes=(
+            (
+                "From inside a container the server is http://host.docker.internal:8000/v1; add "
+                "that name to ALLOWED_HOSTS."
+            ),
+        ),
+        install="pipx install open-webui",
+    ),
+    Client(
+        "jetbrains",
+        "JetBrains AI Assistant",
+        "https://www.jetbrains.com/help/ai-assistant",
+        ("idea", "pycharm", "webstorm"),
+        steps=values.jetbrains_steps,
+        fim=True,
+        notes=("It is set in its own window only.",),
+    ),
+    Client(
+        "cursor",
+        "Cursor",
+        "https://docs.cursor.com",
+        ("cursor",),
+        lambda home: [home.config / "Cursor"],
+        steps=values.cursor_steps,
+        notes=("`lais connect` never opens a tunnel.",),
+    ),
+    Client(
+        "env",
+        "SDKs and scripts",
+        "https://platform.openai.com/docs/libraries",
+        launch=None,
+        steps=None,
+        notes=('`eval "$(lais connect env --print)"` sets them in this shell.',),
+    ),
+)
+
+
+def find(client_id: str) -> Client | None:
+    return next((client for client in CLIENTS if client.id == client_id), None)

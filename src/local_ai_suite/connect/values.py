@@ -1,0 +1,352 @@
+"""What goes into each client's configuration, from the facts of the running server.
+
+Connecting adds a provider and never takes the user's own default away: a value that is in the file
+already is kept where ``only_if_absent`` says so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .client import Target
+from .facts import KEY_VARIABLE, PLACEHOLDER
+from .path import Edit, Item
+
+if TYPE_CHECKING:
+    from .facts import Facts, Serving
+
+NAME = "Local AI Suite"
+ID = "local-ai-suite"
+
+
+def _known(**values: Any) -> dict[str, Any]:
+    """Without the values that nobody told."""
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def openai_environment(facts: Facts, key: str) -> dict[str, str]:
+    return {"OPENAI_BASE_URL": facts.base_url, "OPENAI_API_BASE": facts.base_url,
+            "OPENAI_API_KEY": key, "OPENAI_MODEL": facts.chat.id}  # fmt: skip
+
+
+# Continue ------------------------------------------------------------------------------------
+
+
+def continue_edits(facts: Facts) -> list[Edit]:
+    base = {"provider": "openai", "apiBase": facts.base_url,
+            "apiKey": facts.key_or("${{ secrets." + KEY_VARIABLE + " }}")}  # fmt: skip
+
+    def model(title: str, name: str, roles: list[str], **more: Any) -> Edit:
+        title = f"{NAME} {title}"
+        value = {"name": title, **base, "model": name, "roles": roles, **more}
+        return Edit(("models", Item("name", title)), value)
+
+    def limits(serving: Serving) -> dict[str, Any]:
+        options = _known(contextLength=serving.context, maxTokens=serving.output)
+        return {"defaultCompletionOptions": options} if options else {}
+
+    edits = [
+        Edit(("name",), "Local Config", only_if_absent=True),
+        Edit(("version",), "1.0.0", only_if_absent=True),
+        Edit(("schema",), "v1", only_if_absent=True),
+    ]
+    for title, serving in zip(("chat", "code"), facts.models, strict=False):
+        tools = {"capabilities": ["tool_use"]} if serving.tools else {}
+        edits.append(
+            model(title, serving.id, ["chat", "edit", "apply"], **tools, **limits(serving))
+        )
+    if facts.fim_name:
+        edits.append(model("autocomplete", facts.fim_name, ["autocomplete"]))
+    if facts.embed:
+        edits.append(model("embeddings", facts.embed, ["embed"]))
+    return edits
+
+
+def continue_check(data: Any) -> str | None:
+    schema = data.get("schema", "v1") if isinstance(data, dict) else None
+    return None if schema == "v1" else f"its schema is {schema!r}, and only v1 is known here"
+
+
+# opencode ------------------------------------------------------------------------------------
+
+
+def opencode_provider(facts: Facts) -> dict[str, Any]:
+    models = {
+        m.id: _known(
+            name=f"{m.id} ({NAME})", tool_call=m.tools,
+            limit=_known(context=m.context, output=m.output) or None,
+        )
+        for m in facts.models
+    }  # fmt: skip
+    options = {"baseURL": facts.base_url, "apiKey": facts.key_or("{env:" + KEY_VARIABLE + "}")}
+    return {"npm": "@ai-sdk/openai-compatible", "name": NAME, "options": options, "models": models}
+
+
+def opencode_edits(facts: Facts) -> list[Edit]:
+    return [
+        Edit(("$schema",), "https://opencode.ai/config.json", only_if_absent=True),
+        Edit(("provider", ID), opencode_provider(facts)),
+        Edit(("model",), f"{ID}/{facts.code.id}", only_if_absent=True),
+        Edit(("small_model",), f"{ID}/{facts.chat.id}", only_if_absent=True),
+    ]
+
+
+def opencode_launch(facts: Facts, key: str) -> dict[str, str]:
+    import json  # noqa: PLC0415
+
+    config = {
+        "provider": {ID: opencode_provider(facts)},
+        "model": f"{ID}/{facts.code.id}",
+        "small_model": f"{ID}/{facts.chat.id}",
+    }
+    return {"OPENCODE_CONFIG_CONTENT": json.dumps(config), KEY_VARIABLE: key}
+
+
+# aider ---------------------------------------------------------------------------------------
+
+
+def aider_edits(facts: Facts) -> list[Edit]:
+    edits = [
+        Edit(("openai-api-base",), facts.base_url),
+        Edit(("model",), f"openai/{facts.code.id}", only_if_absent=True),
+        Edit(("weak-model",), f"openai/{facts.chat.id}", only_if_absent=True),
+    ]
+    if not facts.key_needed:
+        edits.append(Edit(("openai-api-key",), PLACEHOLDER, only_if_absent=True))
+    return edits
+
+
+def aider_metadata(facts: Facts) -> list[Edit]:
+    return [
+        Edit((f"openai/{m.id}",), _known(
+            max_input_tokens=m.context, max_output_tokens=m.output, max_tokens=m.output,
+            input_cost_per_token=0, output_cost_per_token=0, litellm_provider="openai", mode="chat",
+        ))
+        for m in facts.models
+    ]  # fmt: skip
+
+
+# Codex ---------------------------------------------------------------------------------------
+
+
+def codex_provider(facts: Facts) -> dict[str, Any]:
+    provider = {"name": NAME, "base_url": facts.base_url, "wire_api": "responses"}
+    # Named only when needed: Codex refuses to start when the variable is not set.
+    return {**provider, "env_key": KEY_VARIABLE} if facts.key_needed else provider
+
+
+def codex_edits(facts: Facts) -> list[Edit]:
+    edits = [
+        Edit(("model",), facts.code.id, only_if_absent=True),
+        Edit(("model_provider",), ID, only_if_absent=True),
+    ]
+    if facts.code.context is not None:
+        edits.append(Edit(("model_context_window",), facts.code.context, only_if_absent=True))
+    return [*edits, Edit(("model_providers", ID), codex_provider(facts))]
+
+
+def codex_arguments(facts: Facts) -> list[str]:
+    import json  # noqa: PLC0415
+
+    settings: dict[str, Any] = {"model": facts.code.id, "model_provider": ID}
+    if facts.code.context is not None:
+        settings["model_context_window"] = facts.code.context
+    for key, value in codex_provider(facts).items():
+        settings[f"model_providers.{ID}.{key}"] = value
+    return [
+        part for key, value in settings.items() for part in ("-c", f"{key}={json.dumps(value)}")
+    ]
+
+
+# Claude Code ---------------------------------------------------------------------------------
+
+
+def claude_environment(facts: Facts, key: str) -> dict[str, str]:
+    context, output = facts.code.context, facts.code.output
+    return {
+        "ANTHROPIC_BASE_URL": facts.root,
+        "ANTHROPIC_AUTH_TOKEN": key,
+        "ANTHROPIC_MODEL": facts.code.id,
+        "ANTHROPIC_DEFAULT_HAIKU_MODEL": facts.chat.id,
+        # It takes a million tokens for granted otherwise.
+        **({"CLAUDE_CODE_MAX_CONTEXT_TOKENS": str(context)} if context else {}),
+        **({"CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(output)} if output else {}),
+        # Otherwise the first system block changes each turn and the prompt cache is lost.
+        "CLAUDE_CODE_ATTRIBUTION_HEADER": "0",
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    }
+
+
+def claude_edits(facts: Facts) -> list[Edit]:
+    values = claude_environment(facts, PLACEHOLDER)
+    if facts.key_needed:
+        del values["ANTHROPIC_AUTH_TOKEN"]  # from the environment: the file is often shared
+    return [Edit(("env", name), value) for name, value in values.items()]
+
+
+# Others --------------------------------------------------------------------------------------
+
+
+def llm_edits(facts: Facts) -> list[Edit]:
+    return [
+        Edit((Item("model_id", m.id),), _known(
+            model_id=m.id, model_name=m.id, api_base=facts.base_url,
+            api_key_name=ID if facts.key_needed else None,
+            supports_tools=m.tools, supports_schema=True,
+        ))
+        for m in facts.models
+    ]  # fmt: skip
+
+
+def qwen_edits(facts: Facts) -> list[Edit]:
+    values = {"OPENAI_BASE_URL": facts.base_url, "OPENAI_MODEL": facts.code.id}
+    if not facts.key_needed:
+        values["OPENAI_API_KEY"] = PLACEHOLDER
+    return [Edit((name,), value) for name, value in values.items()]
+
+
+def qwen_settings(_: Facts) -> list[Edit]:
+    return [Edit(("security", "auth", "selectedType"), "openai", only_if_absent=True)]
+
+
+def vscode_edits(facts: Facts) -> list[Edit]:
+    models = [
+        _known(
+            id=m.id, name=f"{m.id} ({NAME})", url=f"{facts.base_url}/chat/completions",
+            toolCalling=m.tools, vision=False,
+            maxInputTokens=m.context - (m.output or 0) if m.context else None,
+            maxOutputTokens=m.output,
+        )
+        for m in facts.models
+    ]  # fmt: skip
+    value = {"name": NAME, "vendor": "customendpoint", "apiType": "chat-completions",
+             "models": models}  # fmt: skip
+    return [Edit((Item("name", NAME),), value)]
+
+
+def zed_edits(facts: Facts) -> list[Edit]:
+    models = [
+        _known(
+            name=m.id, display_name=f"{m.id} ({NAME})", max_tokens=m.context,
+            max_output_tokens=m.output,
+            capabilities={"tools": m.tools, "images": False, "parallel_tool_calls": False,
+                          "prompt_cache_key": False},
+        )
+        for m in facts.models
+    ]  # fmt: skip
+    value = {"api_url": facts.base_url, "available_models": models}
+    return [Edit(("language_models", "openai_compatible", NAME), value)]
+
+
+def copilot_environment(facts: Facts, key: str) -> dict[str, str]:
+    return {"COPILOT_PROVIDER_BASE_URL": facts.base_url, "COPILOT_PROVIDER_API_KEY": key,
+            "COPILOT_MODEL": facts.code.id, "COPILOT_OFFLINE": "true"}  # fmt: skip
+
+
+def webui_steps(facts: Facts) -> list[str]:
+    key = facts.key_or(f"${KEY_VARIABLE}")
+    lines = [f"OPENAI_API_BASE_URL={facts.base_url}", f"OPENAI_API_KEY={key}",
+             "ENABLE_OLLAMA_API=false"]  # fmt: skip
+    if facts.embed:
+        lines += ["RAG_EMBEDDING_ENGINE=openai", f"RAG_EMBEDDING_MODEL={facts.embed}",
+                  f"RAG_OPENAI_API_BASE_URL={facts.base_url}",
+                  f"RAG_OPENAI_API_KEY={key}"]  # fmt: skip
+    return lines
+
+
+def cline_steps(facts: Facts) -> list[str]:
+    key = facts.key_or(f'"${KEY_VARIABLE}"')
+    context = facts.code.context
+    return [
+        f"cline auth -p openai-compatible -k {key} -m {facts.code.id} -b {facts.base_url}",
+        "In the editor's panel: API Provider: OpenAI Compatible; Base URL: "
+        f"{facts.base_url}; API Key: {key}; Model ID: {facts.code.id}"
+        + (f"; Context Window Size: {context}" if context else ""),
+    ]
+
+
+def jetbrains_steps(facts: Facts) -> list[str]:
+    return [
+        "Settings, Tools, AI Assistant, Models & API keys, Third-party AI providers",
+        (
+            f"Provider: OpenAI-compatible; URL: {facts.base_url}; "
+            f"API key: {facts.key_or('the value of LITELLM_MASTER_KEY in .env')}"
+        ),
+        f"Then choose {facts.chat.id} as the core model"
+        + (f" and {facts.fim_name} for completion" if facts.fim_name else ""),
+    ]
+
+
+def cursor_steps(facts: Facts) -> list[str]:
+    return [
+        (
+            f"Cursor cannot use {facts.base_url}: its own servers make the call, and they refuse a "
+            "private address (ssrf_blocked)."
+        ),
+        (
+            "It works only through a public HTTPS address of a tunnel that you open yourself, and "
+            "then anybody may try your server. Set REQUIRE_KEY=true in .env first, and then "
+            f"for example `cloudflared tunnel --url {facts.root}`; add its name to ALLOWED_HOSTS."
+        ),
+        (
+            "In Cursor: Settings, Models, OpenAI API Key: LITELLM_MASTER_KEY of .env; Override "
+            f"OpenAI Base URL: https://NAME-OF-THE-TUNNEL/cursor; model {facts.chat.id}. Ask and "
+            "Plan work; Tab never uses a key of your own."
+        ),
+    ]
+
+
+def environment(facts: Facts, key: str) -> dict[str, str]:
+    """For SDKs: OpenAI's, Anthropic's, and what LangChain, LlamaIndex and others read."""
+    return {
+        **openai_environment(facts, key),
+        "ANTHROPIC_BASE_URL": facts.root,
+        "ANTHROPIC_API_KEY": key,
+        KEY_VARIABLE: key,
+    }
+
+
+# Read back from what was written: the address and the model that the client will use ----------
+
+
+def continue_target(data: Any) -> Target:
+    ours = next(m for m in data["models"] if str(m.get("name")).startswith(NAME))
+    return Target(ours["apiBase"], ours["model"])
+
+
+def opencode_target(data: Any) -> Target:
+    provider = data["provider"][ID]
+    return Target(provider["options"]["baseURL"], list(provider["models"])[-1])
+
+
+def aider_target(data: Any) -> Target:
+    name = str(data["model"])
+    return Target(data["openai-api-base"], name.removeprefix("openai/"))
+
+
+def codex_target(data: Any) -> Target:
+    own = data.get("model_provider") != ID
+    return Target(data["model_providers"][ID]["base_url"], None if own else data["model"])
+
+
+def claude_target(data: Any) -> Target:
+    return Target(data["env"]["ANTHROPIC_BASE_URL"] + "/v1", data["env"]["ANTHROPIC_MODEL"])
+
+
+def llm_target(data: Any) -> Target:
+    ours = next(m for m in data if str(m.get("model_id", "")).startswith("local-"))
+    return Target(ours["api_base"], ours["model_name"])
+
+
+def qwen_target(data: Any) -> Target:
+    return Target(data["OPENAI_BASE_URL"], data["OPENAI_MODEL"])
+
+
+def vscode_target(data: Any) -> Target:
+    model = next(entry for entry in data if entry.get("name") == NAME)["models"][0]
+    return Target(model["url"].removesuffix("/chat/completions"), model["id"])
+
+
+def zed_target(data: Any) -> Target:
+    ours = data["language_models"]["openai_compatible"][NAME]
+    return Target(ours["api_url"], ours["available_models"][0]["name"])
