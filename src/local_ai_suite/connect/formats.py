@@ -46,7 +46,7 @@ def load(format_: Format, text: str) -> Any:
 def apply(format_: Format, text: str, edits: Sequence[Edit]) -> tuple[str, list[Edit]]:
     """The new text, and the edits that were made (not those that found a value to keep)."""
     made: list[Edit] = []
-    expected = copy.deepcopy(load(format_, text))
+    expected = copy.deepcopy(load(format_, text)) or _nothing(edits[0].path)
     for edit in edits:
         now = find(load(format_, text), edit.path)
         if edit.only_if_absent and now is not None:
@@ -55,7 +55,7 @@ def apply(format_: Format, text: str, edits: Sequence[Edit]) -> tuple[str, list[
         if now != edit.value:
             text = _put(format_, text, edit.path, edit.value)
             expected = _set(expected, edit.path, edit.value)
-    if load(format_, text) != expected:
+    if (load(format_, text) or _nothing(edits[0].path)) != expected:
         # A defect of ours or of a library: better no change than a wrong one.
         raise ValueError("the change would have altered something else in the file")
     return text, made
@@ -75,7 +75,9 @@ def _put(format_: Format, text: str, path: Path, value: Any) -> str:
             return jsonc.put(text, path, value)
         case "yaml":
             yaml, data = _yaml(text)
-            return _yaml_text(yaml, _set({} if data is None else data, path, value), text)
+            return _yaml_text(
+                yaml, _set(_nothing(path) if data is None else data, path, value), text
+            )
         case "toml":
             document = _toml(text)
             _set(document, path, value)
@@ -99,6 +101,11 @@ def _remove(format_: Format, text: str, path: Path) -> str:
         case "dotenv":
             lines = text.splitlines(keepends=True)
             return "".join(line for line in lines if _key_of(line) != path[0])
+
+
+def _nothing(path: Path) -> Any:
+    """An empty file's data, as the first step needs it."""
+    return [] if isinstance(path[0], Item) else {}
 
 
 def _set(data: Any, path: Path, value: Any) -> Any:

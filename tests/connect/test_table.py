@@ -1,0 +1,155 @@
+"""What each client gets, from whatever is running."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from local_ai_suite.client import Model
+from local_ai_suite.connect import formats, table, values
+from local_ai_suite.connect.client import Client, Home, windows_profile
+from local_ai_suite.connect.facts import KEY_VARIABLE, Facts, read_facts
+from local_ai_suite.connect.pages import EXAMPLE, pages
+from local_ai_suite.errors import UsageError
+
+DOCS = Path(__file__).parents[2] / "docs" / "clients"
+BASE = "http://localhost:8000/v1"
+
+
+def model(name: str, kind: str, *capabilities: str, context: int | None = 8192) -> Model:
+    return Model(name, kind, "ready", context, None, frozenset(capabilities or {"chat"}))
+
+
+FULL = [
+    model("local-chat", "chat", "chat", "tools"),
+    model("local-code", "code", "chat", "tools", "fim", context=32_768),
+    model("qwen2.5-coder", "code", "chat", "tools", "fim", context=32_768),
+    model("local-embed", "embed", "embeddings"),
+]
+
+
+def facts_of(models: list[Model], *, key_needed: bool = False) -> Facts:
+    return read_facts(models, BASE, key_needed=key_needed)
+
+
+RUNNING = {
+    "all": facts_of(FULL),
+    "key": facts_of(FULL, key_needed=True),
+    "one model, nothing told": facts_of([Model("local-chat")]),
+}
+WITH_FILES = [client for client in table.CLIENTS if client.files]
+
+
+def test_facts_come_from_what_is_running() -> None:
+    facts = RUNNING["all"]
+    assert (facts.chat.context, facts.code.context) == (8192, 32_768)
+    assert facts.chat.output == 2048
+    assert facts.fim_name == "qwen2.5-coder"
+    assert facts.embed == "local-embed"
+    alone = RUNNING["one model, nothing told"]
+    assert alone.models == (alone.chat,)
+    assert (alone.chat.context, alone.chat.output, alone.fim_name) == (None, None, None)
+    with pytest.raises(UsageError, match="no model that chats"):
+        facts_of([FULL[3]])
+
+
+@pytest.mark.parametrize("running", RUNNING)
+@pytest.mark.parametrize("client", WITH_FILES, ids=lambda client: client.id)
+def test_what_is_written_reads_back_and_is_written_once(
+    client: Client, running: str, tmp_path: Path
+) -> None:
+    facts, targets = RUNNING[running], 0
+    for file in client.files:
+        text, _ = formats.apply(file.format, "", file.edits(facts))
+        assert formats.apply(file.format, text, file.edits(facts))[0] == text
+        assert "None" not in text
+        assert "null" not in text  # what nobody told is left out
+        data = formats.load(file.format, text)
+        assert file.check(data) is None
+        if file.target:
+            targets += 1
+            target = file.target(data)
+            assert target.base_url == BASE
+            assert target.model in {served.id for served in facts.models}
+        assert str(file.path(Home(tmp_path, {}))).startswith(str(tmp_path))
+    assert targets == 1
+
+
+@pytest.mark.parametrize("client", WITH_FILES, ids=lambda client: client.id)
+def test_with_a_key_no_file_holds_it_nor_a_placeholder(client: Client) -> None:
+    text = "".join(
+        formats.apply(file.format, "", file.edits(RUNNING["key"]))[0] for file in client.files
+    )
+    lines = [line for line in text.splitlines() if "key" in line.lower()]
+    for line in lines:
+        assert "local" not in line or KEY_VARIABLE in line or "local-ai-suite" in line, line
+
+
+def test_continue_gets_a_name_that_it_takes_qwens_template_for() -> None:
+    """Its rule: a name with both words in it; StarCoder's tokens for all others."""
+    edits = values.continue_edits(RUNNING["all"])
+    (auto,) = [e.value for e in edits if e.value and "autocomplete" in str(e.path)]
+    assert "qwen" in auto["model"]
+    assert "coder" in auto["model"]
+    assert auto["roles"] == ["autocomplete"]
+
+
+def test_continues_newer_schema_is_left_alone() -> None:
+    (file,) = table.find("continue").files  # type: ignore[union-attr]
+    assert "v2" in str(file.check({"schema": "v2"}))
+
+
+def test_claude_code_gets_the_address_without_v1() -> None:
+    environment = values.claude_environment(RUNNING["all"], "k")
+    assert environment["ANTHROPIC_BASE_URL"] == "http://localhost:8000"
+    assert environment["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] == "32768"
+
+
+def test_codex_names_a_key_only_when_one_is_needed() -> None:
+    assert "env_key" not in values.codex_provider(RUNNING["all"])
+    assert values.codex_provider(RUNNING["key"])["env_key"] == KEY_VARIABLE
+    arguments = values.codex_arguments(RUNNING["all"])
+    assert f'model_providers.local-ai-suite.base_url="{BASE}"' in arguments
+
+
+def test_vscodes_prompt_and_answer_fit_the_context_together() -> None:
+    (edit,) = values.vscode_edits(RUNNING["all"])
+    for written in edit.value["models"]:
+        served = next(m for m in RUNNING["all"].models if m.id == written["id"])
+        assert written["maxInputTokens"] + written["maxOutputTokens"] == served.context
+
+
+def test_under_wsl2_the_editors_files_are_on_the_windows_side(tmp_path: Path) -> None:
+    mounts = tmp_path / "mnt"
+    for user in ("Public", "Default", "Mina"):
+        (mounts / "c" / "Users" / user / "AppData" / "Roaming").mkdir(parents=True)
+    profile = windows_profile({"WSL_DISTRO_NAME": "Ubuntu"}, mounts)
+    assert profile == mounts / "c" / "Users" / "Mina"
+    assert windows_profile({}, mounts) is None
+    home = Home(tmp_path / "home", {}, profile)
+    (file,) = table.find("vscode").files  # type: ignore[union-attr]
+    assert "Mina/AppData/Roaming/Code/User" in str(file.path(home))
+    (mounts / "c" / "Users" / "Joe" / "AppData" / "Roaming").mkdir(parents=True)
+    assert windows_profile({"WSL_DISTRO_NAME": "Ubuntu"}, mounts) is None  # not sure which
+    named = windows_profile({"WSL_DISTRO_NAME": "Ubuntu", "USER": "joe"}, mounts)
+    assert named == mounts / "c" / "Users" / "Joe"
+
+
+def test_cursor_is_told_the_truth() -> None:
+    text = "\n".join(values.cursor_steps(EXAMPLE))
+    assert "cannot use http://localhost:8000/v1" in text
+    assert "REQUIRE_KEY=true" in text
+    assert "/cursor" in text
+
+
+def test_every_client_has_something_to_do_and_a_page() -> None:
+    ids = [client.id for client in table.CLIENTS]
+    assert len(ids) == len(set(ids))
+    for client in table.CLIENTS:
+        assert client.files or client.steps or client.launch or client.id == "env"
+
+
+def test_the_pages_are_those_of_the_table() -> None:
+    on_disk = {path.name: path.read_text(encoding="utf-8") for path in DOCS.iterdir()}
+    assert on_disk == pages(), "run: python tools/client_pages.py"
