@@ -14,8 +14,11 @@ import pytest
 from fake_hub import FakeHub, Trickle, model_bytes, shard_bytes
 
 from local_ai_suite.cli.main import main
-from local_ai_suite.cli.models_progress import Lines
-from local_ai_suite.errors import ModelError, UsageError
+from local_ai_suite.cli.models_progress import Lines, Quiet
+from local_ai_suite.demo.embedding import FILE_NAME
+from local_ai_suite.demo.gguf_writer import U32
+from local_ai_suite.errors import ModelError, NetworkError, UsageError
+from local_ai_suite.models.built import pull_embedding
 from local_ai_suite.models.recommended import find, recommended
 from local_ai_suite.models.remove import find_removal
 from local_ai_suite.paths import Paths
@@ -99,7 +102,7 @@ def test_a_model_that_was_set_and_is_not_there_is_an_error(
 
 def test_each_role_has_one_recommendation() -> None:
     assert {entry.default_for for entry in recommended()} >= {"chat", "code", "embed"}
-    for role in ("chat", "code", "embed", "local-chat"):
+    for role in ("chat", "code", "embed", "local-chat", "local-embed"):
         entry = find(role)
         assert entry is not None
         assert entry.kind == role.removeprefix("local-")
@@ -287,3 +290,27 @@ def test_on_a_terminal_the_progress_is_a_bar(project: Paths, models: Path) -> No
     assert "\x1b[" in shown
     assert b"downloaded and checked" in done.stdout
     assert b"\x1b" not in done.stdout
+
+
+# The embedding model that is built
+
+
+def test_local_embed_is_built_without_the_hub(project: Paths, models: Path, capsys) -> None:
+    # As if it had been built: the build itself is the demo room's to test.
+    (models / FILE_NAME).write_bytes(
+        model_bytes(**{"general.architecture": "bert", "bert.pooling_type": U32(1)})
+    )
+    assert lais("models", "pull", "local-embed", "--json") == 0
+    assert answer(capsys)["data"]["files"] == [str(models / FILE_NAME)]
+    lais("models", "pull", "minilm")
+    assert "local-embed" in capsys.readouterr().out
+
+
+def test_the_projects_own_installer_fetches_the_package(paths: Paths, tmp_path: Path) -> None:
+    uv = paths.cache / "bootstrap" / "bin" / "uv"
+    uv.parent.mkdir(parents=True)
+    uv.write_text("#!/bin/sh\necho the index is away >&2\nexit 1\n")
+    uv.chmod(0o755)
+    with pytest.raises(NetworkError, match="the index is away"):
+        pull_embedding(tmp_path / "models", paths, Quiet())
+    assert list((tmp_path / "models").iterdir()) == []

@@ -11,6 +11,8 @@ from local_ai_suite.cli.models_progress import Quiet, watcher
 from local_ai_suite.cli.output import json_option, show
 from local_ai_suite.errors import SettingsError
 from local_ai_suite.models import listing, recommended
+from local_ai_suite.models.built import pull_embedding
+from local_ai_suite.models.pull import Pulled, pull
 from local_ai_suite.models.reference import parse
 from local_ai_suite.models.remove import find_removal
 from local_ai_suite.paths import Paths, find_paths
@@ -68,24 +70,20 @@ def recommended_command(as_json: bool) -> int:
 @click.argument("name")
 @json_option
 def pull_command(name: str, as_json: bool) -> int:
-    """Download NAME: a recommended model, chat, code, embed, or user/repo:file.
+    """Download NAME: a recommended model, chat, code, embed, local-embed, or user/repo:file.
 
     It is resumed when it was interrupted, and checked against the hub's SHA-256.
     """
-    # What a download needs (httpx, rich) is not loaded for a list.
-    from local_ai_suite.models.hub import Hub  # noqa: PLC0415
-    from local_ai_suite.models.pull import pull  # noqa: PLC0415
-
     paths = find_paths()
     settings = load_settings(paths)
-    reference = parse(name)
     folder = download_folder(settings, paths)
-    with (
-        Hub(settings.hf_endpoint, settings.hf_token) as hub,
-        Quiet() if as_json else watcher() as progress,
-    ):
+    entry = recommended.find(name)
+    with Quiet() if as_json else watcher() as progress:
         try:
-            pulled = pull(hub, reference, folder, progress)
+            if entry is not None and entry.repo is None:
+                pulled = pull_embedding(folder, paths, progress)
+            else:
+                pulled = _from_hub(name, settings, folder, progress)
         except KeyboardInterrupt:
             progress.close()
             click.echo(
@@ -93,8 +91,8 @@ def pull_command(name: str, as_json: bool) -> int:
             )
             raise
     files = ", ".join(path.name for path in pulled.paths)
-    size = f"{pulled.size_bytes / 1e9:.2f} GB"
-    how = "downloaded and checked" if pulled.fresh else "is there already, and is the hub's"
+    size = listing.size_text(pulled.size_bytes)
+    how = "downloaded and checked" if pulled.fresh else "is there already, and is right"
     text = "\n".join(
         [f"{files}: {how} ({size})", *listing.roles_of(pulled.paths[0], settings, paths)]
     )
@@ -108,6 +106,15 @@ def pull_command(name: str, as_json: bool) -> int:
     return show(Result("models pull", text, data), as_json=as_json)
 
 
+def _from_hub(name: str, settings: Settings, folder: Path, progress: Quiet) -> Pulled:
+    # What a download needs (httpx) is not loaded for a list.
+    from local_ai_suite.models.hub import Hub  # noqa: PLC0415
+
+    reference = parse(name)
+    with Hub(settings.hf_endpoint, settings.hf_token) as hub:
+        return pull(hub, reference, folder, progress)
+
+
 @models_command.command("rm")
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Don't ask.")
@@ -119,12 +126,12 @@ def rm_command(name: str, yes: bool, as_json: bool) -> int:
     removal = find_removal(name, settings.models_path(paths))
     names = [path.name for path in removal.paths]
     if not yes:
-        question = f"Delete {', '.join(names)} ({removal.size_bytes / 1e9:.2f} GB)?"
+        question = f"Delete {', '.join(names)} ({listing.size_text(removal.size_bytes)})?"
         if not click.confirm(question, err=True):
             return show(Result("models rm", "Kept.", {"deleted": []}, exit_code=1), as_json=as_json)
     still_named = listing.settings_that_name(removal.paths, settings, paths)
     freed = removal.carry_out()
-    text = f"Deleted {', '.join(names)}: {freed / 1e9:.2f} GB are free again."
+    text = f"Deleted {', '.join(names)}: {listing.size_text(freed)} are free again."
     warnings = tuple(f"{key} still names it: change it in .env" for key in still_named)
     data = {"deleted": [str(path) for path in removal.paths], "freed_bytes": freed}
     return show(Result("models rm", text, data, warnings=warnings), as_json=as_json)

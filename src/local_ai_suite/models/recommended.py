@@ -17,17 +17,18 @@ class Recommended:
     """One entry. ``gigabytes`` is about right (10^9 bytes); the hub knows the exact size.
 
     ``default_for`` is the role (``chat``, ``code``, ``embed``) whose name alone means this model.
+    Without a ``repo`` it is built from a package of the Python index (``demo.embedding``).
     """
 
     name: str
     title: str
     kind: Literal["chat", "code", "embed"]
-    repo: str
     file: str
     gigabytes: float
     fits_6gb: str
     licence: str
     default_for: str | None = None
+    repo: str | None = None
 
 
 @cache
@@ -39,10 +40,11 @@ def recommended() -> tuple[Recommended, ...]:
 
 def find(word: str) -> Recommended | None:
     """The entry called ``word``, by its name, its file's name or the role it is the default for."""
-    wanted = word.lower().removeprefix("local-")
-    for entry in recommended():
-        if wanted in {entry.name, entry.file.lower(), entry.default_for}:
-            return entry
+    wanted = word.lower()
+    for name in (wanted, wanted.removeprefix("local-")):
+        for entry in recommended():
+            if name in {entry.name, entry.file.lower(), entry.default_for}:
+                return entry
     return None
 
 

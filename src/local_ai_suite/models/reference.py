@@ -41,7 +41,8 @@ def parse(text: str) -> Reference:
     Raises :class:`UsageError`.
     """
     text = text.strip()
-    if entry := recommended.find(text):
+    entry = recommended.find(text)
+    if entry is not None and entry.repo is not None:
         return Reference(entry.repo, entry.file)
     if "://" in text and not text.startswith("hf://"):
         return _from_address(text)
