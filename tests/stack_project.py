@@ -45,8 +45,9 @@ class Project:
     def lais(self, *words: str) -> subprocess.CompletedProcess[str]:
         return self.run([sys.executable, "-m", "local_ai_suite", *words])
 
-    def run(self, words: list[str]) -> subprocess.CompletedProcess[str]:
-        environment = {
+    def environ(self) -> dict[str, str]:
+        """The environment of a person in this folder: nothing of the test run's own."""
+        return {
             **{
                 k: v for k, v in os.environ.items() if not k.startswith(("LAIS_", "MAKE", "MFLAGS"))
             },
@@ -56,12 +57,14 @@ class Project:
             **{key: str(port) for key, port in self.ports.items()},
             **self.environment,
         }
+
+    def run(self, words: list[str]) -> subprocess.CompletedProcess[str]:
         self.last = subprocess.run(
             words,
             capture_output=True,
             text=True,
             timeout=self.timeout_s,
-            env=environment,
+            env=self.environ(),
             stdin=subprocess.DEVNULL,
             check=False,
         )

@@ -71,25 +71,27 @@ def up(phase: str, settings: Settings, paths: Paths, report: Callable[[str], Non
     """
     began = time.monotonic()
     notes: list[str] = []
+    ours = False  # whether what runs now was started by this call
     paths.ensure_state()
-    with exclusive(paths.lock_file):
-        run = _refreshed(paths)
-        already = run is not None and all(service.phase == "ready" for service in run.services)
-        if run is not None and run.settings_digest != settings_digest(settings):
-            notes.append("the settings have changed since it was started: make restart")
-        if run is not None and any(service.phase in ENDED for service in run.services):
-            report("a service had failed for good; starting everything again")
-            _stop(paths, report)
-            run = None
-        if run is None:
-            notes += _start(phase, settings, paths, report)
     try:
+        with exclusive(paths.lock_file):
+            run = _refreshed(paths)
+            already = run is not None and all(service.phase == "ready" for service in run.services)
+            if run is not None and run.settings_digest != settings_digest(settings):
+                notes.append("the settings have changed since it was started: make restart")
+            if run is not None and any(service.phase in ENDED for service in run.services):
+                report("a service had failed for good; starting everything again")
+                _stop(paths, report)
+                run = None
+            if run is None:
+                ours = True
+                notes += _start(phase, settings, paths, report)
         ready = _wait_for_services(paths, report)
         key = settings.litellm_master_key
         _load_default(ready, settings, report, key)
         stack = status.report(ready, address=address(settings), key=key)
-    except BaseException:
-        if not already:
+    except BaseException:  # Ctrl-C too: nothing half started is left
+        if ours:
             down(paths, report)
         raise
     return UpOutcome(stack, already, time.monotonic() - began, tuple(notes))
@@ -220,5 +222,11 @@ def _stop(paths: Paths, report: Callable[[str], None]) -> int:
 
 def current(paths: Paths, settings: Settings) -> status.StackReport:
     """What runs now, also after the supervisor was killed."""
-    run = _refreshed(paths) or read_run(paths.run_file)
-    return status.report(run, address=address(settings), key=settings.litellm_master_key)
+    run = _refreshed(paths)
+    watched = run is not None
+    return status.report(
+        run or read_run(paths.run_file),
+        address=address(settings),
+        key=settings.litellm_master_key,
+        watched=watched,
+    )

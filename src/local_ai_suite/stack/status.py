@@ -46,6 +46,7 @@ class StackReport:
     seconds: float
     services: tuple[ServiceReport, ...]
     models: tuple[dict[str, Any], ...]
+    watched: bool = True  # whether somebody starts a dead service again
 
     @property
     def running(self) -> bool:
@@ -53,10 +54,12 @@ class StackReport:
 
     @property
     def healthy(self) -> bool:
-        return self.running and all(service.healthy for service in self.services)
+        return self.running and self.watched and all(service.healthy for service in self.services)
 
 
-def report(run: RunState | None, *, address: str, key: str | None) -> StackReport:
+def report(
+    run: RunState | None, *, address: str, key: str | None, watched: bool = True
+) -> StackReport:
     """Ask everything once; bounded by the probes' timeouts."""
     if run is None:
         return StackReport(None, None, address, 0.0, (), ())
@@ -64,7 +67,9 @@ def report(run: RunState | None, *, address: str, key: str | None) -> StackRepor
     services = tuple(_service(state, now, run.runtime) for state in run.services)
     engine = next((s for s in run.services if s.name == "inference"), None)
     models = engine_models(engine.port, key) if engine and engine.phase == "ready" else ()
-    return StackReport(run.runtime, run.stack_phase, address, now - run.started, services, models)
+    return StackReport(
+        run.runtime, run.stack_phase, address, now - run.started, services, models, watched
+    )
 
 
 def engine_models(port: int, key: str | None) -> tuple[dict[str, Any], ...]:
@@ -118,6 +123,10 @@ def as_text(stack: StackReport) -> str:
     ]
     lines += table(rows)
     lines += [f"  {s.name}: {s.reason}" for s in stack.services if s.reason]
+    if not stack.watched:
+        lines.append(
+            "  The supervisor is gone: nothing comes back by itself. make restart mends it."
+        )
     lines += [
         f"  {model['id']}: its engine died ({death}) and was started again"
         for model in stack.models
