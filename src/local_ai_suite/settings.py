@@ -83,6 +83,7 @@ class Settings:
     runtime: Literal["auto", "docker", "native"] = _of(one_of("auto", "docker", "native"), "auto")
     llama_server: str | None = _of(PROGRAM, None)
     gateway_relay: Literal["on", "off"] = _of(one_of("on", "off"), "on")
+    gateway_workers: int = _of(Reader(whole(1, 64), "1 to 64"), 1)
     max_request_mib: int = _of(Reader(whole(1, 4096), "1 to 4096"), 64)
     # The assistant
     ai_history: Literal["on", "off"] = _of(one_of("on", "off"), "on")

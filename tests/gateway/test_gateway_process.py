@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -121,3 +121,49 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
             assert running.wait(BOUND) == 6
             assert running.stderr is not None
             assert f"Port {port}" in running.stderr.read().decode()
+
+
+def test_more_workers_answer_too_one_that_dies_is_replaced_and_none_is_left(
+    tmp_path: Path,
+) -> None:
+    def workers(pid: int) -> list[psutil.Process]:
+        return [
+            child
+            for child in psutil.Process(pid).children()
+            if child.status() != psutil.STATUS_ZOMBIE
+        ]
+
+    def until(condition: Callable[[], bool], what: str) -> None:
+        end = time.monotonic() + BOUND
+        while not condition():
+            assert time.monotonic() < end, f"waited in vain: {what}"
+            time.sleep(0.05)
+
+    def listening(child: psutil.Process) -> bool:
+        return any(found.status == psutil.CONN_LISTEN for found in child.net_connections())
+
+    with process(tmp_path, GATEWAY_WORKERS="2") as (running, url):
+        wait_until_ready(url)
+        until(lambda: len(workers(running.pid)) == 1, "the second process")
+        (first,) = workers(running.pid)
+        first.kill()
+        until(lambda: any(w.pid != first.pid for w in workers(running.pid)), "its successor")
+        (second,) = (w for w in workers(running.pid) if w.pid != first.pid)
+        until(lambda: listening(second), "its socket")
+        # With the first process stopped, only the worker can answer.
+        running.send_signal(signal.SIGSTOP)
+        try:
+            assert any(answers(url) for _ in range(20))
+        finally:
+            running.send_signal(signal.SIGCONT)
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(BOUND) == 0
+        assert not second.is_running()
+
+
+def answers(url: str) -> bool:
+    """Whether one request is answered within a second: the kernel may give it to either."""
+    try:
+        return httpx.get(f"{url}/health/liveliness", timeout=1).status_code == 200
+    except httpx.TransportError:
+        return False

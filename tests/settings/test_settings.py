@@ -37,6 +37,7 @@ WRONG = {
     "RUNTIME": ["podman", "Docker"],
     "LLAMA_SERVER": ["a\nb"],
     "GATEWAY_RELAY": ["true", "1"],
+    "GATEWAY_WORKERS": ["0", "65", "auto"],
     "MAX_REQUEST_MIB": ["0", "4097", "64M"],
     "HF_ENDPOINT": ["huggingface.co", "ftp://a", "http://", "https://user:pw@host", "file:///a"],
     "HF_TOKEN": ["hf x", "short"],

@@ -247,6 +247,8 @@ async def _refused(
         status, body = mends.mend_error(call.route, status, body)
         headers = [pair for pair in headers if pair[0] != b"content-type"]
         headers.append((b"content-type", b"application/json"))
+    elif b'"error"' not in body:  # LiteLLM's framework says {"detail": ...}
+        status, body = mends.mend_error(call.path, status, body)
     if heart is not None and heart.begun:
         error = read_error(status, body)
         event = mend.stream().fail(error) if mend else mends.fail_event(call.route, error)

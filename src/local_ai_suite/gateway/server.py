@@ -31,6 +31,7 @@ from local_ai_suite.gateway.metrics import Metrics
 from local_ai_suite.gateway.ollama import public_name
 from local_ai_suite.gateway.pages import Pages
 from local_ai_suite.gateway.relay import Relay, read_request, unknown_model
+from local_ai_suite.gateway.workers import Workers, inherited, worker_count
 from local_ai_suite.log import log_to_stderr
 from local_ai_suite.paths import find_paths
 from local_ai_suite.settings import load_settings
@@ -346,12 +347,17 @@ async def main(stopping: asyncio.Event) -> int:
     settings = load_settings(find_paths())
     gateway = build(settings, find_paths(), os.environ)
     address = settings.listen_address or settings.bind_address
-    server = Server(gateway, listen(address, settings.api_gateway_port))
-    sys.stderr.write(f"gateway: listening on {', '.join(server.listeners.urls)}\n")
+    listeners = inherited(os.environ) or listen(address, settings.api_gateway_port)
+    server = Server(gateway, listeners)
+    sys.stderr.write(f"gateway: listening on {', '.join(listeners.urls)}\n")
+    more = worker_count(settings.gateway_workers, os.environ)
+    workers = Workers(listeners, more, os.environ) if more else None
     beginning = asyncio.create_task(gateway.begin())
     try:
         await server.serve_until(stopping)
     finally:
+        if workers is not None:
+            await workers.stop()
         await gateway.close()
         await asyncio.gather(beginning, return_exceptions=True)
     return 0
