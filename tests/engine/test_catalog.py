@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from local_ai_suite.demo import write_scripted_gguf
+from local_ai_suite.demo.gguf_writer import U32, Tensor, TensorType, gguf_bytes
 from local_ai_suite.engine.catalog import Catalog, configured_models
 from local_ai_suite.engine.models_toml import NEVER
 from local_ai_suite.errors import ModelError, SettingsError
@@ -37,6 +38,16 @@ def test_nothing_named_and_nothing_there_is_the_demo_model(paths: Paths) -> None
     assert [entry.is_demo for entry in found.entries] == [True]
     assert set(names(found)) == {"local-chat", "local-code", "demo"}
     assert "demo model answers" in found.entries[0].reason
+
+
+def test_an_embedding_model_alone_does_not_take_the_demos_place(paths: Paths) -> None:
+    weights = Tensor("token_embd.weight", (8,), TensorType.F32, bytes(32))
+    content = gguf_bytes({"general.architecture": "bert", "bert.pooling_type": U32(1)}, [weights])
+    (paths.project / "models" / "embed.gguf").write_bytes(content)
+    found = catalog(paths)
+    assert names(found)["local-embed"] == "embed.gguf"
+    assert found.default.is_demo
+    assert {"local-chat", "local-code", "demo"} <= set(found.default.names)
 
 
 def test_a_named_model_that_is_not_there_is_an_error_and_never_the_demo(paths: Paths) -> None:

@@ -130,7 +130,12 @@ def configured_models(settings: Settings, paths: Paths) -> Catalog:
             chosen.name(role, text)
     chosen.name_more()
     chosen.choose_the_rest()
-    return Catalog(chosen.entries(), tuple(problems))
+    entries = chosen.entries()
+    # An embedding model alone does not take the demo's place.
+    nobody_chats = not any({CHAT, CODE} & set(entry.names) for entry in entries)
+    if nobody_chats and not named_folder and not problems:
+        entries = (_demo(paths), *entries)
+    return Catalog(entries, tuple(problems))
 
 
 def find_ggufs(folder: Path) -> list[Path]:
@@ -190,7 +195,8 @@ def _demo(paths: Paths) -> ModelEntry:
         names=(CHAT, CODE, DEMO_NAME),
         file=read_gguf(path),
         kind="chat",
-        reason="no model was named and the models folder holds no GGUF: the demo model answers",
+        reason="no model was named and the models folder holds none that chats: the demo model "
+        "answers",
         is_demo=True,
     )
 
