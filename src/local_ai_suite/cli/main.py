@@ -52,8 +52,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "ai": ("ai", "ask the local models; files, git, conversations"),
     #
     # Plans and approvals
-    "plan": ("plan", "Make a plan for an issue; show, approve or reject it"),
-    "approvals": ("approvals", "See what waits for a decision, decide, check the audit log"),
+    "plan": ("plan", "an issue becomes a plan: make, show, approve, reject"),
+    "approvals": ("approvals", "what waits for a decision: list, approve, reject, audit"),
     #
     # Editors and agents
     "connect": ("connect", "connect an editor or agent, and prove it"),

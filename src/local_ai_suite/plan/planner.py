@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .survey import Survey
 
 VERSION = 1
-# What the longest answer of a section takes, with room for languages of several tokens a character.
+# The longest answer that any section's schema allows, at one token a character.
 ANSWER_TOKENS = 1_600
 _ANSWER_SHARE = 0.4  # of a small context
 _SMALLEST_CONTEXT = 1_024

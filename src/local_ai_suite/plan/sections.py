@@ -92,8 +92,8 @@ def _strategy(_issue: Issue, _survey: Survey) -> Schema:
 def _phases(_issue: Issue, _survey: Survey) -> Schema:
     task = fields(
         task=text(40),
-        description=text(60),
-        done=text(60),
+        description=text(56),
+        done=text(56),
         size=one_of(SIZES),
         risk=one_of(LEVELS),
     )
