@@ -10,7 +10,6 @@ from local_ai_suite.engine.ledger import Ledger, Phase, View, decide, next_look
 
 GB = 2**30
 CAPACITY = {"CPU": 10 * GB}
-FAIR = 2.0
 
 
 def ready(name: str, gb: float, **more: Any) -> View:
@@ -22,7 +21,7 @@ def waiting(name: str, gb: float, since: float = 100.0, **more: Any) -> View:
 
 
 def look(*models: View, now: float = 100.0, capacity: dict[str, int] | None = None) -> Any:
-    return decide(models, capacity or CAPACITY, now, fair_wait=FAIR)
+    return decide(models, capacity or CAPACITY, now)
 
 
 def test_a_model_that_fits_beside_the_others_is_loaded_and_nobody_goes() -> None:
@@ -116,9 +115,9 @@ def test_unloading_waits_for_the_last_request() -> None:
 
 def test_the_next_look_is_when_time_alone_changes_something() -> None:
     busy = ready("a", 8, in_flight=1)
-    assert next_look([busy, waiting("b", 8, since=99.0)], 100.0, fair_wait=FAIR) == 1.0
-    assert next_look([ready("a", 1, last_used=95, keep_alive=60)], 100.0, fair_wait=FAIR) == 55
-    assert next_look([ready("a", 1)], 100.0, fair_wait=FAIR) is None
+    assert next_look([busy, waiting("b", 8, since=99.0)], 100.0) == 1.0
+    assert next_look([ready("a", 1, last_used=95, keep_alive=60)], 100.0) == 55
+    assert next_look([ready("a", 1)], 100.0) is None
 
 
 def test_the_ledger_refuses_to_drift() -> None:

@@ -28,7 +28,8 @@ def ps_command(as_json: bool) -> int:
     """The models of the engine service: which run, since when, with how much memory."""
     settings = load_settings(find_paths())
     data = _ask(settings, "/running")
-    return show(Result("ps", ps_text(data), data), as_json=as_json)
+    result = Result("ps", ps_text(data), data, warnings=tuple(data.get("warnings", ())))
+    return show(result, as_json=as_json)
 
 
 @click.command()

@@ -57,7 +57,8 @@ class View:
 
     ``need``: the bytes that it holds, or would hold. ``waiting_since``: when the oldest request
     began to wait for it. ``gentle``: wanted back after a crash, but not at another model's cost.
-    ``leaving``: a person asked for its unloading.
+    ``leaving``: a person asked for its unloading. ``patience``: seconds that its requests wait
+    before a busy model is closed for it.
     """
 
     name: str
@@ -70,6 +71,7 @@ class View:
     keep_alive: float = float("inf")
     gentle: bool = False
     leaving: bool = False
+    patience: float = 2.0
 
 
 @dataclass(slots=True)
@@ -85,12 +87,12 @@ class Decision:
     refused: dict[str, str] = field(default_factory=dict)
 
 
-def decide(models: Sequence[View], capacity: Bytes, now: float, *, fair_wait: float) -> Decision:
+def decide(models: Sequence[View], capacity: Bytes, now: float) -> Decision:
     """Which models to load, stop or close to new requests.
 
     Models are served in the order of their oldest waiting request; one that waits for room keeps
     it from younger ones. Idle models go first, least recently used first; a busy one is closed to
-    new requests once the waiting one has waited ``fair_wait`` seconds, and goes when it is idle.
+    new requests once the waiting one has lost its patience, and goes when it is idle.
     Nothing is ever stopped with a request in flight.
     """
     decision = Decision()
@@ -113,7 +115,7 @@ def decide(models: Sequence[View], capacity: Bytes, now: float, *, fair_wait: fl
             continue
         elif not covers(coming, wanted.need):
             waited = now - (now if wanted.waiting_since is None else wanted.waiting_since)
-            victims = _victims(models, wanted, coming, decision, busy=waited >= fair_wait)
+            victims = _victims(models, wanted, coming, decision, busy=waited >= wanted.patience)
             coming = _send_off(victims, decision, coming)
         # Whether it starts now or waits for room: younger ones may not take what it needs.
         free = minus(free, wanted.need)
@@ -131,12 +133,12 @@ def _send_off(victims: Sequence[View], decision: Decision, coming: Bytes) -> dic
     return dict(coming)
 
 
-def next_look(models: Iterable[View], now: float, *, fair_wait: float) -> float | None:
+def next_look(models: Iterable[View], now: float) -> float | None:
     """Seconds until time alone may change the decision; ``None``: never."""
     times: list[float] = []
     for model in models:
         if model.phase is Phase.UNLOADED and model.waiting_since is not None:
-            times.append(model.waiting_since + fair_wait)
+            times.append(model.waiting_since + model.patience)
         if model.phase is Phase.READY and not model.in_flight and not model.pinned:
             times.append(model.last_used + model.keep_alive)
     later = [time - now for time in times if now < time < float("inf")]

@@ -37,9 +37,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# How long a request waits for a busy model's room before that model admits no new ones. Short
-# enough that nobody starves, long enough that a quick exchange of two editors does not swap.
-FAIR_WAIT = 2.0
+# How long a request waits for a busy model's room before that model admits no new ones: as long as
+# its own model takes to load, so that a swap costs no more than what was served before it, and a
+# wait stays under "number of models times swap". Before the first load nobody knows: two seconds.
+PATIENCE = 2.0
+PATIENCE_LEAST, PATIENCE_MOST = 0.2, 30.0
 # After a failed load the next try waits this long; the last one repeats. A request in between gets
 # the reason at once.
 LOAD_BACKOFF = (1.0, 5.0, 15.0, 60.0)
@@ -91,7 +93,6 @@ class Pool:
         keep_alive: float,
         on_misfit: Literal["fail", "warn"] = "fail",
         clock: Clock | None = None,
-        fair_wait: float = FAIR_WAIT,
     ) -> None:
         self.ledger = Ledger(capacity)
         self.events = Events()
@@ -102,7 +103,6 @@ class Pool:
         self._keep_alive = keep_alive
         self._on_misfit = on_misfit
         self._clock = clock or SystemClock()
-        self._fair_wait = fair_wait
         self._models: list[Model] = []
         self._by_name: dict[str, Model] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -200,7 +200,7 @@ class Pool:
             return
         now = self._clock.now()
         views = [view for model in self._models if (view := self._view(model, now)) is not None]
-        decision = decide(views, self.ledger.capacity, now, fair_wait=self._fair_wait)
+        decision = decide(views, self.ledger.capacity, now)
         by_key = {model.key: model for model in self._models}
         for model in self._models:
             # One that is stopped now admits nobody either, though it was closed a moment ago.
@@ -241,6 +241,7 @@ class Pool:
             keep_alive=self._keep_alive if own is None else own,
             gentle=gentle,
             leaving=model.leaving,
+            patience=min(PATIENCE_MOST, max(PATIENCE_LEAST, model.load_seconds or PATIENCE)),
         )
 
     def _plan(self, model: Model) -> Plan:
@@ -258,7 +259,7 @@ class Pool:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        waits = [next_look(views, now, fair_wait=self._fair_wait)]
+        waits = [next_look(views, now)]
         waits += [m.restart_at - now for m in self._models if m.restart_at and m.restart_at > now]
         soonest = min((wait for wait in waits if wait is not None), default=None)
         if soonest is not None:

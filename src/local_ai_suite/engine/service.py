@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from local_ai_suite.fit import FitPlan
+    from local_ai_suite.hardware import Hardware
     from local_ai_suite.paths import Paths
     from local_ai_suite.settings import Settings
 
@@ -51,6 +52,7 @@ class EngineService:
         found: FoundEngine,
         slots: SlotStore,
         pool: Pool,
+        warnings: tuple[str, ...] = (),
     ) -> None:
         self.pool = pool
         self.found = found
@@ -58,12 +60,18 @@ class EngineService:
         self._paths = paths
         self._catalog = catalog
         self._slots = slots
+        self._warnings = warnings
         self._seen = _signature(settings, paths)
         self._refreshing = asyncio.Lock()
 
     @classmethod
-    async def create(cls, settings: Settings, paths: Paths) -> EngineService:
-        """Read everything there is to know; starts no engine. Raises SuiteError."""
+    async def create(
+        cls, settings: Settings, paths: Paths, *, room: Bytes | None = None
+    ) -> EngineService:
+        """Read everything there is to know; starts no engine. Raises SuiteError.
+
+        ``room`` replaces what is measured: the bytes that models may hold per device.
+        """
         paths.ensure_state()
         catalog, found, machine = await asyncio.gather(
             asyncio.to_thread(configured_models, settings, paths),
@@ -82,9 +90,10 @@ class EngineService:
             cuda_visible_devices=settings.cuda_visible_devices,
             load_seconds=settings.load_timeout,
         )
-        room = capacity(machine, settings, engine_has_gpu=found.gpu is not False)
+        gpu = found.gpu is not False
+        measured = capacity(machine, settings, engine_has_gpu=gpu)
         memory = FitMemory(paths.state)
-        planner = FitPlanner(settings, machine, found.gpu is not False, learned=memory.learned)
+        planner = FitPlanner(settings, machine, gpu, learned=memory.learned)
 
         def note(name: str, plan: FitPlan, buffers: Mapping[tuple[str, str], int]) -> None:
             memory.note(name, plan, buffers)
@@ -92,15 +101,21 @@ class EngineService:
 
         pool = Pool(
             catalog.entries,
-            capacity=room,
+            capacity=measured if room is None else room,
             planner=planner,
             launch=launch,
-            measure=_Measure(settings, found.gpu is not False, room),
+            measure=_Measure(settings, gpu, measured) if room is None else None,
             note=note,
             keep_alive=settings.keep_alive,
             on_misfit=settings.on_misfit,
         )
-        return cls(settings, paths, catalog=catalog, found=found, slots=slots, pool=pool)
+        warnings = gpu_warnings(machine, found, settings)
+        for warning in warnings:
+            logger.warning("%s", warning)
+        return cls(
+            settings, paths, catalog=catalog, found=found, slots=slots, pool=pool,
+            warnings=warnings,
+        )  # fmt: skip
 
     @property
     def default(self) -> Model:
@@ -162,11 +177,25 @@ class EngineService:
             "used_bytes": pool.ledger.used(),
             "models": [pool.facts(model) for model in pool.models],
             "problems": list(self._catalog.problems),
+            "warnings": list(self._warnings),
         }
 
     async def close(self) -> None:
         await self.pool.close()
         self._slots.clear()
+
+
+def gpu_warnings(machine: Hardware, found: FoundEngine, settings: Settings) -> tuple[str, ...]:
+    """A GPU that is there while the engine can't use it must not go by in silence."""
+    if found.gpu is not False or not machine.visible(settings.cuda_visible_devices):
+        return ()
+    names = ", ".join(gpu.name for gpu in machine.visible(settings.cuda_visible_devices))
+    return (
+        (
+            f"{names} is not used: the engine found ({found.source}) has no GPU support, so everything "
+            "is planned for the CPU. `lais engine build` makes one with CUDA, or set LLAMA_SERVER."
+        ),
+    )
 
 
 class _Measure:
