@@ -15,6 +15,7 @@ from local_ai_suite.engine.embedded import FLAGS, BadFlag, apply_flags
 from local_ai_suite.engine.find import FoundEngine, find_engines, parse_devices, parse_version
 from local_ai_suite.engine.planning import FitPlanner
 from local_ai_suite.engine.readback import Actual, Expected, LogFacts, compare, failure_reason
+from local_ai_suite.engine.service import gpu_warnings
 from local_ai_suite.errors import EngineNotFound, FitError
 from local_ai_suite.hardware import Gpu, Hardware
 from local_ai_suite.settings import load_settings
@@ -228,3 +229,16 @@ def test_devices_and_versions_are_read_as_llama_server_prints_them() -> None:
     assert parse_devices(text) == ("CUDA0: NVIDIA X (6140 MiB, 5890 MiB free)",)
     assert parse_version("version: 6123 (1a2b3c4)\nbuilt with gcc") == "6123 (1a2b3c4)"
     assert parse_version(None) is None
+
+
+def test_a_gpu_that_the_engine_cannot_use_is_a_loud_warning(paths: Paths) -> None:
+    machine = Hardware(gpus=(Gpu(0, "NVIDIA GeForce RTX 4050 Laptop GPU"),))
+    settings = load_settings(paths, environ={})
+    without = FoundEngine("embedded", ("x",), "it is there", gpu=False)
+    (warning,) = gpu_warnings(machine, without, settings)
+    assert "RTX 4050" in warning
+    assert "lais engine build" in warning
+    assert not gpu_warnings(machine, FoundEngine("built", ("x",), "built", gpu=True), settings)
+    assert not gpu_warnings(Hardware(), without, settings)
+    cpu_only = load_settings(paths, environ={"CUDA_VISIBLE_DEVICES": ""})
+    assert not gpu_warnings(machine, without, cpu_only)

@@ -190,12 +190,11 @@ def gpu_warnings(machine: Hardware, found: FoundEngine, settings: Settings) -> t
     if found.gpu is not False or not machine.visible(settings.cuda_visible_devices):
         return ()
     names = ", ".join(gpu.name for gpu in machine.visible(settings.cuda_visible_devices))
-    return (
-        (
-            f"{names} is not used: the engine found ({found.source}) has no GPU support, so everything "
-            "is planned for the CPU. `lais engine build` makes one with CUDA, or set LLAMA_SERVER."
-        ),
+    text = (
+        f"{names} is not used: the engine found ({found.source}) has no GPU support, so all models "
+        "are planned for the CPU. `lais engine build` makes one with CUDA, or set LLAMA_SERVER."
     )
+    return (text,)
 
 
 class _Measure:
