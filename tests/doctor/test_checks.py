@@ -106,6 +106,13 @@ def test_every_warning_and_failure_says_what_to_do(facts, paths: Paths) -> None:
         assert check.message
 
 
+def test_every_check_is_in_the_documentation(facts) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text(encoding="utf-8")
+    good = facts(hardware=Hardware(gpus=(RTX,)), docker=DockerFacts("28", "2.26", gpu=True))
+    for check in preflight(good).checks:
+        assert f"\n| {check.name} |" in page, check.name
+
+
 def test_the_text_has_a_line_per_check_a_remedy_and_the_conclusion(facts) -> None:
     report = preflight(facts())
     lines = as_text(report, colour=False).splitlines()

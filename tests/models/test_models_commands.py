@@ -80,6 +80,11 @@ def test_the_list_says_what_each_file_is_and_why(models: Path, capsys) -> None:
     assert "Unfinished: half.gguf" in out
 
 
+def test_without_a_word_it_is_the_list(project: Paths, capsys) -> None:
+    assert lais("models", "--json") == 0
+    assert answer(capsys)["command"] == "models list"
+
+
 def test_a_truncated_file_is_a_warning_beside_the_others(models: Path, capsys) -> None:
     (models / "good.gguf").write_bytes(model_bytes())
     (models / "cut.gguf").write_bytes(model_bytes()[:-1000])

@@ -23,6 +23,8 @@ from fake_hub import (
     model_bytes,
     shard_bytes,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 from local_ai_suite.errors import ModelError, NetworkError, SettingsError, UsageError
 from local_ai_suite.gguf import read_gguf
@@ -585,6 +587,17 @@ def test_a_name_with_a_typing_error_gets_the_right_one() -> None:
     with pytest.raises(UsageError) as caught:
         parse("qwen2.5-coder-7")
     assert "qwen2.5-coder-7b" in caught.value.hint
+
+
+@given(st.text(alphabet="ab/:@.-_ Q4KM~%\\\n", max_size=40))
+def test_any_name_is_read_or_refused(text: str) -> None:
+    try:
+        found = parse(text)
+    except UsageError:
+        return
+    assert found.repo.count("/") == 1
+    assert ".." not in f"{found.repo}/{found.revision}".split("/")
+    assert not (found.file or "").startswith("/")
 
 
 def test_a_revision_can_be_named() -> None:

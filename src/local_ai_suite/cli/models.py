@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
 
 @click.group(invoke_without_command=True)
+@json_option
 @click.pass_context
-def models_command(ctx: click.Context) -> int | None:
+def models_command(ctx: click.Context, as_json: bool) -> int | None:
     """The GGUF files: what is there, what to get, getting and removing them."""
     if ctx.invoked_subcommand is None:
-        code: int = ctx.invoke(list_command, as_json=False)
+        code: int = ctx.invoke(list_command, as_json=as_json)
         return code
     return None
 
