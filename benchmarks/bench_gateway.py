@@ -131,10 +131,10 @@ def page(text: str, loads: tuple[float, float]) -> str:
     cores = os.cpu_count()
     return f"""# The gateway, measured
 
-Made by `python benchmarks/bench_gateway.py --write`; each number is of one run on one machine
-({cores} cores, load average {loads[0]:.1f} at its start and {loads[1]:.1f} at its end), so it is the
-ratios that carry over. Rates per core are counted per second of the gateway's own processor time.
-Portkey's gateway is `@portkey-ai/gateway` from npm; "fails" is an answer that was not 200.
+Made by `python benchmarks/bench_gateway.py --write`; all numbers are of one run on one machine
+({cores} cores, load average {loads[0]:.1f} at its start and {loads[1]:.1f} at its end), so it is
+the ratios that carry over. Rates per core are counted per second of the gateway's own processor
+time. Portkey's gateway is `@portkey-ai/gateway` from npm; "fails" is an answer that was not 200.
 
 ![Bars: added latency, requests and chunks per core, start, memory](bench-gateway.svg)
 
