@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from local_ai_suite.gateway.config import load_config
-from local_ai_suite.gateway.litellm_process import LiteLlm
+from local_ai_suite.gateway.litellm_process import COMMAND, LiteLlm
 from local_ai_suite.gateway.server import Gateway
 from local_ai_suite.wire.guard import Guard
 from local_ai_suite.wire.serve import Server, listen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 CONFIG = Path(__file__).parents[1] / "services" / "api-gateway" / "config.p1.yaml"
 
@@ -43,6 +43,7 @@ def running(
     config: Path = CONFIG,
     relay: bool = True,
     litellm_log: Path | None = None,
+    litellm_command: Sequence[str] = COMMAND,
     **options: Any,
 ) -> Iterator[Running]:
     """Serve ``config`` over the engine at ``engine_url`` (without /v1)."""
@@ -54,9 +55,13 @@ def running(
         environ = {"INFERENCE_API_BASE": f"{engine_url}/v1", "INFERENCE_API_KEY": "internal"}
         options.setdefault("max_body", 4 * 1024 * 1024)
         loaded = load_config(config, {**os.environ, **environ}, relay=relay)
-        if litellm_log is not None:
+        if litellm_log is not None or litellm_command is not COMMAND:
             options["litellm"] = LiteLlm(
-                loaded, {**os.environ, **environ}, silence_timeout_s=60, log_file=litellm_log
+                loaded,
+                {**os.environ, **environ},
+                silence_timeout_s=60,
+                log_file=litellm_log,
+                command=litellm_command,
             )
         gateway = Gateway(loaded, guard or Guard(), **options)
         server = Server(gateway, listen("127.0.0.1", 0))

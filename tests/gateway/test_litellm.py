@@ -17,10 +17,12 @@ import pytest
 
 from gateway_running import CONFIG, Running, running
 from local_ai_suite.gateway.config import load_config
+from local_ai_suite.gateway.keys import Keyring
 from local_ai_suite.gateway.litellm_process import COMMAND, LiteLlm, LiteLlmFailed
 from local_ai_suite.gateway.server import environment
 from local_ai_suite.paths import Paths
 from local_ai_suite.settings import load_settings
+from local_ai_suite.wire.guard import Guard
 from scripted_engine import Engine
 
 if TYPE_CHECKING:
@@ -81,11 +83,29 @@ def test_a_cloud_model_starts_litellm_while_local_ones_answer(mixed: Running) ->
 
 
 @pytest.mark.timeout(300)
+def test_a_cloud_model_answers_on_each_protocol_and_its_errors_have_the_envelope(
+    mixed: Running,
+) -> None:
+    with httpx.Client(base_url=mixed.url, timeout=200) as client:
+        said = client.post("/api/chat", json={**CHAT, "stream": False}).json()
+        assert said["message"]["content"] == "Hello from the scripted model."
+        said = client.post("/v1/messages", json=CHAT).json()
+        assert said["content"][0]["text"] == "Hello from the scripted model."
+        assert client.post("/v1//chat/completions/", json=CHAT).status_code == 200
+        answer = client.get("/v1/images/nothing")
+        assert answer.status_code == 404
+        assert answer.json()["error"]["message"]
+
+
+@pytest.mark.timeout(300)
 def test_its_pages_and_its_key_stay_out_of_reach(mixed: Running) -> None:
     with httpx.Client(base_url=mixed.url, timeout=200) as client:
         for path in ("/ui", "/key/generate", "/routes", "/openapi.json", "/sso/key/generate"):
             assert client.get(path).status_code == 404, path
             assert client.post(path, json={}).status_code == 404, path
+        for path in ("/v1/mcp/server", "/v1/agents", "/v1/images/%2e%2e/mcp/server", "//v1/mcp/x"):
+            answer = client.post(path, json={})
+            assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found"), path
         child = mixed.do(_child_port(mixed))
         answer = httpx.post(f"http://127.0.0.1:{child}/v1/chat/completions", json=CHAT, timeout=60)
         assert answer.status_code >= 400, "the child answered somebody without its key"
@@ -94,6 +114,52 @@ def test_its_pages_and_its_key_stay_out_of_reach(mixed: Running) -> None:
 async def _child_port(mixed: Running) -> int:
     assert mixed.gateway.litellm is not None
     return (await mixed.gateway.litellm.upstream()).port
+
+
+ECHO = """
+import http.server, json
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        text = json.dumps({"path": self.path, "key": self.headers.get("authorization")}).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+    do_POST = do_GET
+    def log_message(self, *_):
+        pass
+
+server = http.server.HTTPServer(("127.0.0.1", 0), Answer)
+print("port", server.server_port, flush=True)
+server.serve_forever()
+"""
+
+
+def test_with_a_database_litellm_judges_the_keys_that_it_gave_out(
+    real_engine: Engine, tmp_path: Path
+) -> None:
+    path = tmp_path / "config.yaml"
+    text = CONFIG.read_text(encoding="utf-8")
+    path.write_text(text + "  database_url: postgres://nowhere\n", encoding="utf-8")
+    ring = Keyring("the master")
+    guard = Guard(require_key=True, key_check=ring.check)
+    with (
+        running(
+            real_engine.url, config=path, guard=guard, keyring=ring,
+            litellm_command=[sys.executable, "-c", ECHO],
+        ) as served,
+        httpx.Client(base_url=served.url, headers={"authorization": "Bearer sk-theirs"}) as client,
+    ):  # fmt: skip
+        for asked in ("/v1/chat/completions?x=1", "/key/generate", "/v1/models", "/ui/"):
+            said = client.post(asked, json=CHAT).json()
+            assert said == {"path": asked.rstrip("/"), "key": "Bearer sk-theirs"}
+        assert client.get("/metrics").status_code == 401
+        master = {"authorization": "Bearer the master"}
+        said = client.post(
+            "/v1/chat/completions", json={**CHAT, "model": "local-chat"}, headers=master
+        )
+        assert said.json()["key"] == "Bearer the master"
 
 
 def test_with_the_relay_off_models_still_carry_the_engines_limits(real_engine: Engine) -> None:

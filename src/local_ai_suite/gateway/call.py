@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Call:
     """Times are ``time.perf_counter`` seconds; token counts are ``None`` where nobody said.
 
-    ``target`` is path and query as they came; ``headers`` go onto every answer
+    ``query`` is as it came, without its question mark; ``headers`` go onto every answer
     (request id, CORS).
     """
 
@@ -23,7 +23,7 @@ class Call:
     api: Api
     method: str
     path: str
-    target: str
+    query: str
     request_id: str
     headers: list[tuple[bytes, bytes]]
     key: str | None = None

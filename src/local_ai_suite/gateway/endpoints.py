@@ -62,3 +62,15 @@ def canonical(path: str) -> str:
     while "//" in path:
         path = path.replace("//", "/")
     return path.rstrip("/") or "/"
+
+
+# What LiteLLM serves beside the endpoints above. A list of what is let through, because the gateway
+# shows LiteLLM its own master key: /v1/mcp and /v1/agents, for example, are for administrators (a
+# test of an MCP server runs a command).
+_LITELLM = ("images", "audio", "moderations", "files", "batches", "responses", "videos", "ocr")
+
+
+def is_litellms(path: str) -> bool:
+    """Whether LiteLLM may be asked for ``path`` (canonical, decoded)."""
+    parts = path.split("/")
+    return len(parts) > 2 and parts[1] == "v1" and parts[2] in _LITELLM and ".." not in parts

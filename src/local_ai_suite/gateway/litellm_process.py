@@ -70,6 +70,8 @@ class LiteLlm:
         self._upstream: Upstream | None = None
         self._not_before = -1e9
         self._why = ""
+        # With a database, clients show keys that LiteLLM gave them.
+        self.keeps_keys = config.litellm_keeps_keys
         self.key, self._environ = _with_key(config, environ)
 
     @property

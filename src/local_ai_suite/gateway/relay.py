@@ -14,9 +14,10 @@ import orjson
 from local_ai_suite.errors import SuiteError
 from local_ai_suite.gateway import mends
 from local_ai_suite.gateway.answers import MISFIT, Heart, fail_late, pass_on, plain_answer
-from local_ai_suite.gateway.mends import Reply
+from local_ai_suite.gateway.mends import Reply, Target
 from local_ai_suite.gateway.mends.registry import asks_for_stream
 from local_ai_suite.wire.envelope import error_body
+from local_ai_suite.wire.guard import KEY_HEADERS
 from local_ai_suite.wire.upstream import HOP_BY_HOP, Upstream, UpstreamUnreachable
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from local_ai_suite.gateway.config import Route
     from local_ai_suite.gateway.lanes import Lanes
     from local_ai_suite.gateway.litellm_process import LiteLlm
-    from local_ai_suite.gateway.mends import Mend, Target
+    from local_ai_suite.gateway.mends import Mend
     from local_ai_suite.wire.asgi import Headers
 
 logger = logging.getLogger(__name__)
@@ -112,22 +113,11 @@ class Relay:
         self, call: Call, route: Route, model: Target, headers: Headers, body: bytes, lane: str
     ) -> None:
         """Answer ``call``. Raises SuiteError while nothing was sent yet."""
-        try:
-            plan = mends.plan(call.route, body, model)
-        except MISFIT:
-            # A mend that cannot read the request: the engine says what is wrong with it.
-            logger.info("no mend could read request %s", call.request_id, exc_info=True)
-            plan = None
+        plan = _plan(call, body, model)
         if isinstance(plan, Reply):
             await plain_answer(call.send, plan.status, plan.body, call)
             return
-        target, streams = call.route, False
-        if plan is None:
-            streams = asks_for_stream(body)
-            stream_type = mends.EVENT_STREAM
-        else:
-            target, body, streams = plan.path, plan.body, plan.streams
-            stream_type = plan.stream_type
+        target, body, streams, stream_type = _sent(call.route, body, plan)
         heart = self._heart(call, stream_type) if streams else None
         upstream, prefix = self.upstream(route.api_base or "")
         sent = forwarded(call, route.api_key, headers)
@@ -151,16 +141,33 @@ class Relay:
         await self._with_heart(call, heart, exchange)
 
     async def serve_litellm(
-        self, call: Call, litellm: LiteLlm, target: str, headers: Headers, body: bytes
-    ) -> None:
-        """Answer ``call`` through LiteLLM, started if need be. Raises as :meth:`serve` does."""
-        heart = self._heart(call, mends.EVENT_STREAM) if asks_for_stream(body) else None
-        sent = forwarded(call, litellm.key, headers)
+        self, call: Call, litellm: LiteLlm, target: str, headers: Headers, body: bytes,
+        model: str | None = None,
+    ) -> None:  # fmt: skip
+        """Answer ``call`` through LiteLLM, started if need be. Raises as :meth:`serve` does.
+
+        Its answers are its own; only Ollama's protocol, which it does not speak, is mended.
+        """
+        plan: Mend | None = None
+        if model is not None and call.api == "ollama":
+            made = _plan(call, body, Target(public=model, engine=model))
+            if isinstance(made, Reply):
+                await plain_answer(call.send, made.status, made.body, call)
+                return
+            plan = made
+        target, body, streams, stream_type = _sent(target, body, plan)
+        heart = self._heart(call, stream_type) if streams else None
+        if litellm.keeps_keys:
+            sent = [*forwarded(call, None, headers), *_shown_keys(headers)]
+        else:
+            sent = forwarded(call, litellm.key, headers)
 
         async def exchange() -> None:
             upstream = await litellm.upstream()
             call.admitted = time.perf_counter()
-            await self._exchange(call, upstream, target, sent, body, heart, None, mend_errors=False)
+            await self._exchange(
+                call, upstream, target, sent, body, heart, plan, mend_errors=plan is not None
+            )
 
         await self._with_heart(call, heart, exchange)
 
@@ -196,6 +203,27 @@ class Relay:
             await pass_on(call, exchange, heart, plan, mend_errors=mend_errors)
         finally:
             exchange.close()
+
+
+def _plan(call: Call, body: bytes, model: Target) -> Mend | Reply | None:
+    try:
+        return mends.plan(call.route, body, model)
+    except MISFIT:
+        # A mend that cannot read the request: the engine says what is wrong with it.
+        logger.info("no mend could read request %s", call.request_id, exc_info=True)
+        return None
+
+
+def _sent(target: str, body: bytes, plan: Mend | None) -> tuple[str, bytes, bool, str]:
+    """Path, body, whether a stream is asked for, and the content type of what comes out."""
+    if plan is None:
+        return target, body, asks_for_stream(body), mends.EVENT_STREAM
+    return plan.path, plan.body, plan.streams, plan.stream_type
+
+
+def _shown_keys(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """The client's own key, for a LiteLLM that keeps the keys."""
+    return [pair for pair in headers if pair[0] in KEY_HEADERS]
 
 
 def forwarded(call: Call, api_key: str | None, headers: Headers) -> list[tuple[bytes, bytes]]:

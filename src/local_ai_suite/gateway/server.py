@@ -20,7 +20,7 @@ from local_ai_suite.gateway.access_log import AccessLog
 from local_ai_suite.gateway.answers import plain_answer
 from local_ai_suite.gateway.call import Call
 from local_ai_suite.gateway.config import GatewayConfig, load_config
-from local_ai_suite.gateway.endpoints import ENDPOINTS, Endpoint, canonical
+from local_ai_suite.gateway.endpoints import ENDPOINTS, Endpoint, canonical, is_litellms
 from local_ai_suite.gateway.keys import KeyFile, Keyring
 from local_ai_suite.gateway.known_models import KnownModels
 from local_ai_suite.gateway.lanes import Lanes
@@ -120,7 +120,7 @@ class Gateway:
             api=api,
             method=scope["method"],
             path=path,
-            target=_target(scope),
+            query=scope["query_string"].decode("ascii"),
             request_id=request_id,
             headers=[(b"x-request-id", request_id.encode("ascii"))],
         )
@@ -130,6 +130,13 @@ class Gateway:
         except asyncio.CancelledError:
             call.hung_up = True
             raise
+        except ClientGone:
+            call.hung_up = True
+        except SuiteError as exc:
+            if (wait := exc.details.get("retry_after")) is not None:
+                call.headers.append((b"retry-after", b"%d" % wait))
+            message = f"{exc.message} {exc.hint}".strip()
+            await self._refuse(call, exc.http_status, message, exc.code)
         except Exception:
             # A defect of ours: one clear answer, and the whole story in the log.
             logger.exception("request %s failed", call.request_id)
@@ -146,12 +153,23 @@ class Gateway:
     async def _admit(self, call: Call, scope: Scope, receive: Receive) -> None:
         verdict = self.guard.check(scope["headers"])
         if isinstance(verdict, Refusal):
+            if verdict.status == 401 and await self._litellm_judges(call, scope, receive):
+                return
             await self._refuse(call, verdict.status, verdict.message, verdict.code)
             return
         if verdict.origin is not None:
             call.headers += cors_headers(verdict.origin)
         call.key = verdict.key
         await self._dispatch_within_limits(call, scope, receive)
+
+    async def _litellm_judges(self, call: Call, scope: Scope, receive: Receive) -> bool:
+        """With a database, a key that we don't know may be one that LiteLLM gave out."""
+        if not self.config.litellm_keeps_keys or call.path == "/metrics":
+            return False
+        body = await read_body(scope, receive, limit=self._max_body)
+        raw = canonical(scope["raw_path"].decode("ascii"))
+        await self._to_litellm(call, raw, scope["headers"], body)
+        return True
 
     async def _dispatch_within_limits(self, call: Call, scope: Scope, receive: Receive) -> None:
         key = self.keyring.named(call.key) if call.key and self.keyring else None
@@ -161,13 +179,6 @@ class Gateway:
                 self._limits.enter(key)
                 entered = True
             await self._dispatch(call, scope, receive)
-        except ClientGone:
-            call.hung_up = True
-        except SuiteError as exc:
-            if (wait := exc.details.get("retry_after")) is not None:
-                call.headers.append((b"retry-after", b"%d" % wait))
-            message = f"{exc.message} {exc.hint}".strip()
-            await self._refuse(call, exc.http_status, message, exc.code)
         finally:
             if key is not None and entered:
                 self._limits.leave(key)
@@ -209,7 +220,7 @@ class Gateway:
             return
         call.model, call.kind = route.public, route.kind
         if route.kind == "litellm":
-            await self._to_litellm(call, headers, body)
+            await self._to_litellm(call, endpoint.route, headers, body, name)
             return
         engine = self.models.engine_name(name if route.engine == "*" else route.engine)
         call.context_limit = self.models.context(engine)
@@ -217,12 +228,14 @@ class Gateway:
         await self.relay.serve(call, route, target, headers, body, endpoint.lane)
 
     async def _to_litellm(
-        self, call: Call, headers: list[tuple[bytes, bytes]], body: bytes
-    ) -> None:
+        self, call: Call, path: str, headers: list[tuple[bytes, bytes]], body: bytes,
+        model: str | None = None,
+    ) -> None:  # fmt: skip
         if self.litellm is None:
             raise GatewayError("This gateway was started without LiteLLM.")
         call.kind = "litellm"
-        await self.relay.serve_litellm(call, self.litellm, call.target, headers, body)
+        target = f"{path}?{call.query}" if call.query else path
+        await self.relay.serve_litellm(call, self.litellm, target, headers, body, model)
 
     def _default_model(self, *, code: bool) -> str | None:
         local = [name for name, route in self.config.routes.items() if route.kind == "local"]
@@ -241,7 +254,8 @@ class Gateway:
         if page is None:
             if self._is_litellms(path):
                 body = await read_body(scope, receive, limit=self._max_body)
-                await self._to_litellm(call, scope["headers"], body)
+                raw = canonical(scope["raw_path"].decode("ascii"))
+                await self._to_litellm(call, raw, scope["headers"], body)
                 return
             await self._refuse(call, 404, f"There is no {call.path} here.", "not_found")
             return
@@ -255,15 +269,13 @@ class Gateway:
         return not self._relay_off or (self.litellm is not None and self.litellm.started)
 
     def _is_litellms(self, path: str) -> bool:
-        """Whether an endpoint that is not relayed (images, files, audio) goes to LiteLLM.
+        """Whether a path that is not relayed (images, files, audio) goes to LiteLLM.
 
         Its pages for keys and budgets are reached only when it keeps them (a database is set).
         """
-        if self.litellm is None or not any(
-            route.kind == "litellm" for route in self.config.every_route()
-        ):
+        if self.litellm is None or all(r.kind == "local" for r in self.config.every_route()):
             return False
-        return path.startswith("/v1/") or self.config.litellm_keeps_keys
+        return is_litellms(path) or self.config.litellm_keeps_keys
 
     async def _preflight(self, call: Call, scope: Scope) -> None:
         origin = header(scope, b"origin")
@@ -280,11 +292,6 @@ class Gateway:
         call.error = code
         body = error_body(call.api, status, message, code=code, param=param)
         await plain_answer(call.send, status, body, call)
-
-
-def _target(scope: Scope) -> str:
-    path, query = scope["raw_path"].decode("ascii"), scope["query_string"].decode("ascii")
-    return f"{path}?{query}" if query else path
 
 
 def _request_id(given: bytes | None) -> str:

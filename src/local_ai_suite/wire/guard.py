@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Schemes of desktop applications: no web page can have such an origin. The list is Ollama's
 # (envconfig/config.go, AllowedOrigins). "null" stays out: a sandboxed frame of any page sends it.
 APPLICATION_SCHEMES = frozenset({"app", "file", "tauri", "vscode-webview", "vscode-file"})
-_KEY_HEADERS = frozenset({b"authorization", b"x-api-key", b"x-litellm-api-key", b"api-key"})
+KEY_HEADERS = frozenset({b"authorization", b"x-api-key", b"x-litellm-api-key", b"api-key"})
 _BEARER = b"bearer "
 
 # Token -> the key's name, or None when no key matches.
@@ -67,7 +67,7 @@ class Guard:
                 host = value
             elif name == b"origin":
                 origin = value
-            elif name in _KEY_HEADERS:
+            elif name in KEY_HEADERS:
                 token = self._better(token, bearer(value))
         if host is not None and not self._known_host(host):
             return Refusal(
