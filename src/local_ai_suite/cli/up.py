@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from local_ai_suite.stack.runtime import UpOutcome
 
 DEMO_LINE = (
-    "This is the small demo model: no GGUF was found in models/. For a real one: "
+    "This is the small demo model: no chat model was found. For a real one: "
     "lais models pull chat, or put a .gguf file into models/; then make restart"
 )
 
