@@ -1,6 +1,7 @@
 """The fit planner against the engine: projected and allocated bytes, part by part.
 
 ``python benchmarks/bench_fit.py [NAME ...] [--json FILE]``. Bar: each part within 5 % or 16 MiB.
+The last column is what llama.cpp projects for itself (the code behind llama-fit-params).
 """
 
 from __future__ import annotations
@@ -38,13 +39,14 @@ EMBEDDING = ("bert", "qwen3-embedding")
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison, in MiB."""
+    """One comparison, in MiB; ``engines_own`` is what llama.cpp projects for itself."""
 
     model: str
     case: str
     part: str
     projected: float
     allocated: float
+    engines_own: float | None = None
 
     @property
     def error(self) -> float:
@@ -62,20 +64,26 @@ def loads(name: str) -> list[Load]:
         return [
             Load(ctx_size=size, ubatch_size=size, batch_size=size, embedding=True) for size in sizes
         ]
-    return [
+    found = [
         Load(ctx_size=ctx, parallel=n, cache_type_k=k, cache_type_v=v, flash_attention=flash)
         for ctx, n, k, v, flash in CASES
     ]
+    return [*found, Load(ctx_size=4096, parallel=3, kv_unified=True, ubatch_size=256)]
 
 
-def compare(name: str, path: Path, load: Load) -> list[Row]:
+def compare(name: str, path: Path, load: Load, *, own_projection: bool = False) -> list[Row]:
     """Project and load once; raises :class:`LoadRefused` when the engine refuses."""
     shape = model_shape(read_gguf(path))
     parts = project(shape, load, (), _CPU)[0].parts
-    actual = probe(path=str(path), n_ctx=load.n_ctx, **asdict(load))
+    actual = probe(path=str(path), n_ctx=load.n_ctx, own_projection=own_projection, **asdict(load))
     case = f"{load.ctx_size}x{load.parallel} {load.cache_type_k}/{load.cache_type_v}"
     case += "" if load.flash_attention else " no-fa"
-    return [Row(name, case, part, getattr(parts, part) / MIB, actual[part]) for part in PARTS]
+    case += " unified" if load.kv_unified else ""
+    return [
+        Row(name, case, part, getattr(parts, part) / MIB, actual[part],
+            actual.get(f"{part}_projected"))
+        for part in PARTS
+    ]  # fmt: skip
 
 
 def main() -> int:
@@ -86,20 +94,23 @@ def main() -> int:
     options = parser.parse_args()
     rows: list[Row] = []
     refused: list[str] = []
-    print(f"{'model':16} {'case':24} {'part':9} {'projected':>10} {'allocated':>10} {'error':>9}")
+    titles = f"{'projected':>10} {'allocated':>10} {'error':>9} {'llama.cpp':>10}"
+    print(f"{'model':16} {'case':24} {'part':9} {titles}")
     with tempfile.TemporaryDirectory() as folder:
         for name in options.names or MODELS:
             path = MODELS[name]().write(Path(folder) / f"{name}.gguf")
             for load in loads(name):
                 try:
-                    found = compare(name, path, load)
+                    found = compare(name, path, load, own_projection=True)
                 except LoadRefused as exc:
                     refused.append(f"{name} {load}:\n{exc}")
                     continue
                 for row in found:
+                    own = "" if row.engines_own is None else f"{row.engines_own:10.0f}"
                     print(
                         f"{row.model:16} {row.case:24} {row.part:9} {row.projected:10.1f} "
-                        f"{row.allocated:10.1f} {row.error:+9.1f}{'' if row.good else '  <-- off'}",
+                        f"{row.allocated:10.1f} {row.error:+9.1f} {own:>10}"
+                        f"{'' if row.good else '  <-- off'}",
                         flush=True,
                     )
                 rows += found

@@ -410,6 +410,109 @@ def falcon_h1() -> Model:  # Falcon-H1-3B: attention and a recurrent branch in e
     return model
 
 
+def mamba2() -> Model:  # mamba2-2.7b
+    width, inner, state, groups, heads = 2560, 5120, 128, 1, 80
+    model = Model("mamba2", 6, width, {
+        "context_length": 1_048_576, "feed_forward_length": 0, "attention.head_count": 0,
+        "attention.layer_norm_rms_epsilon": 1e-5, "ssm.conv_kernel": 4, "ssm.inner_size": inner,
+        "ssm.state_size": state, "ssm.group_count": groups, "ssm.time_step_rank": heads,
+    }, 50_288)  # fmt: skip
+    model.ends()
+    convolved = inner + 2 * groups * state
+    for n in range(model.layers):
+        name = f"blk.{n}."
+        model.add(name + "attn_norm.weight", width)
+        model.add(name + "ssm_in.weight", width, inner + convolved + heads)
+        model.add(name + "ssm_conv1d.weight", 4, convolved)
+        model.add(name + "ssm_conv1d.bias", convolved)
+        model.add(name + "ssm_dt.bias", heads)
+        model.add(name + "ssm_a", 1, heads, kind="F32")
+        model.add(name + "ssm_d", 1, heads, kind="F32")
+        model.add(name + "ssm_norm.weight", inner // groups, groups, kind="F32")
+        model.add(name + "ssm_out.weight", inner, width)
+    return model
+
+
+def qwen35() -> Model:  # Qwen3.5-4B: gated delta nets, every fourth layer attends
+    width, state, groups, heads = 2560, 128, 16, 32
+    key, value = state * groups, state * heads
+    model = Model("qwen35", 8, width, {
+        "context_length": 262_144, "feed_forward_length": 9216, "attention.head_count": 16,
+        "attention.head_count_kv": 4, "attention.key_length": 256, "attention.value_length": 256,
+        "attention.layer_norm_rms_epsilon": 1e-6, "rope.dimension_count": 64,
+        "rope.dimension_sections": [11, 11, 10, 0], "ssm.conv_kernel": 4,
+        "ssm.inner_size": value, "ssm.state_size": state, "ssm.time_step_rank": heads,
+        "ssm.group_count": groups, "full_attention_interval": 4,
+    }, 248_320)  # fmt: skip
+    model.ends()
+    for n in range(model.layers):
+        name = f"blk.{n}."
+        if n % 4 == 3:
+            model.attention(n, 16 * 256, 4 * 256, norms=256)
+            # Queries come with their gates.
+            model.tensors = [
+                (t, (width, 2 * 16 * 256) if t == name + "attn_q.weight" else shape, kind)
+                for t, shape, kind in model.tensors
+            ]
+        else:
+            model.add(name + "attn_norm.weight", width)
+            model.add(name + "attn_qkv.weight", width, 2 * key + value)
+            model.add(name + "attn_gate.weight", width, value)
+            model.add(name + "ssm_conv1d.weight", 4, 2 * key + value)
+            model.add(name + "ssm_dt.bias", heads)
+            model.add(name + "ssm_a", heads)
+            model.add(name + "ssm_beta.weight", width, heads)
+            model.add(name + "ssm_alpha.weight", width, heads)
+            model.add(name + "ssm_norm.weight", state)
+            model.add(name + "ssm_out.weight", value, width)
+        model.feed_forward(n, 9216)
+    model.tensors = [
+        (name.replace("ffn_norm", "post_attention_norm"), shape, kind)
+        for name, shape, kind in model.tensors
+    ]
+    return model
+
+
+def gemma4() -> Model:  # gemma-4-E2B's widths: embeddings per layer, caches shared by later layers
+    width, heads, full, window, extra = 1536, 8, 512, 256, 256
+    in_window = [n % 5 != 4 for n in range(10)]
+    model = Model("gemma4", 10, width, {
+        "context_length": 131_072, "feed_forward_length": 6144, "attention.head_count": heads,
+        "attention.head_count_kv": 1, "attention.layer_norm_rms_epsilon": 1e-6,
+        "attention.key_length": full, "attention.value_length": full,
+        "attention.key_length_swa": window, "attention.value_length_swa": window,
+        "attention.sliding_window": 512, "attention.sliding_window_pattern": in_window,
+        "attention.shared_kv_layers": 4, "embedding_length_per_layer_input": extra,
+        "rope.dimension_count": full, "rope.dimension_count_swa": window,
+    }, 65_536)  # fmt: skip
+    model.ends()
+    model.add("per_layer_token_embd.weight", extra * model.layers, model.vocabulary)
+    model.add("per_layer_model_proj.weight", width, extra * model.layers)
+    model.add("per_layer_proj_norm.weight", extra)
+    model.add("rope_freqs.weight", full // 2)
+    for n in range(model.layers):
+        name = f"blk.{n}."
+        head = window if in_window[n] else full
+        model.attention(n, heads * head, head, norms=head)
+        model.add(name + "post_attention_norm.weight", width)
+        model.feed_forward(n, 6144)
+        model.add(name + "post_ffw_norm.weight", width)
+        model.add(name + "inp_gate.weight", width, extra)
+        model.add(name + "proj.weight", extra, width)
+        model.add(name + "post_norm.weight", width)
+    return model
+
+
+def cohere2() -> Model:  # command-r7b: attention and feed-forward side by side
+    model = transformer("cohere2", layers=4, width=4096, heads=32, heads_kv=8, head=128,
+                        feed_forward=14_336, trained=132_096, vocabulary_size=100_000, tied=True,
+                        keys={"attention.sliding_window": 4096, "logit_scale": 0.25,
+                              "attention.layer_norm_epsilon": 1e-5,
+                              "rope.dimension_count": 128})  # fmt: skip
+    model.tensors = [row for row in model.tensors if "ffn_norm" not in row[0]]
+    return model
+
+
 def lfm2() -> Model:  # LFM2-1.2B: short convolutions, every third layer attends
     heads_kv = [8 if n % 3 == 2 else 0 for n in range(9)]
     model = Model("lfm2", 9, 2048, {
@@ -461,5 +564,6 @@ MODELS: dict[str, Callable[[], Model]] = {
     "llama": llama, "mistral": mistral, "qwen2": qwen2, "qwen3": qwen3,
     "qwen3-embedding": qwen3_embedding, "qwen3moe": qwen3moe, "gemma2": gemma2, "gemma3": gemma3,
     "phi3": phi3, "gpt-oss": gpt_oss, "deepseek2": deepseek2, "mamba": mamba, "jamba": jamba,
-    "falcon-h1": falcon_h1, "lfm2": lfm2, "bert": bert,
+    "falcon-h1": falcon_h1, "lfm2": lfm2, "bert": bert, "mamba2": mamba2, "qwen35": qwen35,
+    "gemma4": gemma4, "cohere2": cohere2,
 }  # fmt: skip

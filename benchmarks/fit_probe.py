@@ -15,6 +15,12 @@ from typing import Any
 
 LOAD_TIMEOUT = 120.0  # sparse files load in under a second; a busy machine takes longer
 _BUFFER = re.compile(r"(?P<what>model|KV|RS|compute|output) buffer size\s*=\s*(?P<mib>[\d.]+) MiB")
+# What llama.cpp itself projects (the code of llama-fit-params), before it loads.
+_PROJECTED = re.compile(
+    r"memory_breakdown_print: \|\s+- Host\s+\|\s+\d+ =\s+(?P<weights>\d+) \+\s+(?P<kv_cache>\d+) "
+    r"\+\s+(?P<compute>\d+)"
+)
+_PROJECTION_ENDS = "fitting params to free memory took"
 _CONTEXT = re.compile(r"n_ctx_seq\s*=\s*(\d+)")
 
 
@@ -25,7 +31,8 @@ class LoadRefused(Exception):
 def probe(**load: Any) -> dict[str, float]:
     """MiB by part: ``weights``, ``kv_cache``, ``compute``; and ``ctx_size`` (tokens per slot).
 
-    ``load`` has the path and the fields of ``fit.memory.Load``.
+    ``load`` has the path and the fields of ``fit.memory.Load``; with ``own_projection`` the engine
+    projects, too, before it loads (``PART_projected``).
     """
     done = subprocess.run(
         [sys.executable, str(Path(__file__).resolve()), json.dumps(load, default=str)],
@@ -44,7 +51,12 @@ def probe(**load: Any) -> dict[str, float]:
 
 
 def read_log(text: str) -> dict[str, float]:
-    """The engine's own numbers. The scheduler and the caches each log every buffer once."""
+    """The engine's own numbers: each buffer is logged once, where it is allocated.
+
+    ``PART_projected`` is what llama.cpp projected for the part, if it was asked to.
+    """
+    before, _, after = text.rpartition(_PROJECTION_ENDS)
+    text = after if before else text
     parts = {"weights": 0.0, "kv_cache": 0.0, "compute": 0.0}
     names = {"model": "weights", "KV": "kv_cache", "RS": "kv_cache", "compute": "compute"}
     for match in _BUFFER.finditer(text):
@@ -52,6 +64,8 @@ def read_log(text: str) -> dict[str, float]:
             parts[names[match["what"]]] += float(match["mib"])
     if match := _CONTEXT.search(text):
         parts["ctx_size"] = float(match[1])
+    if match := _PROJECTED.search(before):
+        parts |= {f"{name}_projected": float(size) for name, size in match.groupdict().items()}
     return parts
 
 
@@ -73,8 +87,8 @@ def _main(load: dict[str, Any]) -> None:
         parameters.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     parameters.no_extra_bufts = True  # repacking would read the whole of a sparse file
     parameters.warmup = False
-    parameters.fit_params = False
-    parameters.verbosity = 4
+    parameters.fit_params = bool(load.get("own_projection"))
+    parameters.verbosity = 5
     parameters.port = 0
     server = xllamacpp.Server(parameters)
     print(f"PROBE-READY {server is not None}", flush=True)

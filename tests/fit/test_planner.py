@@ -292,7 +292,7 @@ def test_a_plan_that_fits_does_fit_and_keeps_what_was_set(
     # Whatever the placement, the weights are all somewhere.
     shape = model_shape(files[name])
     weights = sum(device.parts.weights for device in found.devices)
-    doubled = shape.input_bytes if shape.output_is_input and found.n_gpu_layers else 0
+    doubled = shape.tied_bytes if found.n_gpu_layers else 0
     assert weights == shape.weight_bytes + doubled
 
 

@@ -108,7 +108,7 @@ def layer_weights(layer: Layer, *, experts_on_cpu: bool) -> tuple[int, int]:
 
 def output_weights(shape: ModelShape) -> int:
     """What the output layer takes on a GPU: tied embeddings are duplicated there."""
-    return shape.output_bytes + (shape.input_bytes if shape.output_is_input else 0)
+    return shape.output_bytes + shape.tied_bytes
 
 
 def compute_bytes(shape: ModelShape, load: Load) -> int:

@@ -47,7 +47,7 @@ class ModelShape:
     layers: tuple[Layer, ...]
     input_bytes: int
     output_bytes: int
-    output_is_input: bool  # no output tensor of its own: the token embedding serves twice
+    tied_bytes: int  # of the token embedding, where it serves as the output, too; else 0
     window: int
     embedding_length: int
     heads: int
@@ -111,14 +111,14 @@ def model_shape(model: GgufFile) -> ModelShape:
     state = _state_values(model, width, first_heads)
     layers = tuple(
         Layer(
-            weight_bytes=weights[n],
-            expert_bytes=experts[n],
+            # Layers that only predict further tokens (MTP) are not loaded without that.
+            weight_bytes=weights[n] if n < count - next_token else 0,
+            expert_bytes=experts[n] if n < count - next_token else 0,
             k_width=widths[n][0] * heads_kv[n] if memory[n].attends else 0,
             v_width=widths[n][1] * heads_kv[n] if memory[n].attends and not is_latent else 0,
             in_window=in_window[n],
             state_values=state if memory[n].recurrent else 0,
             ffn_width=ffn[n],
-            # Layers that only predict further tokens (MTP) get no cache in the main context.
             shares_cache=n >= shared or n >= count - next_token,
         )
         for n in range(count)
@@ -129,8 +129,7 @@ def model_shape(model: GgufFile) -> ModelShape:
         layers=layers,
         input_bytes=ends["input"],
         output_bytes=ends["output"],
-        output_is_input=not any(t.name == "output.weight" for t in model.tensors)
-        and model.architecture not in NO_MEMORY,
+        tied_bytes=_tied_bytes(model),
         window=window,
         embedding_length=width,
         heads=max(heads, default=0),
@@ -176,6 +175,13 @@ def _ffn_widths(model: GgufFile, count: int) -> list[int]:
         is_gated = gate or up == 2 * down  # Phi-3 keeps gate and up in one tensor
         widths.append(up + gate + (down if is_gated else 0))
     return widths
+
+
+def _tied_bytes(model: GgufFile) -> int:
+    sizes = {tensor.name: tensor.n_bytes for tensor in model.tensors}
+    if "output.weight" in sizes or model.architecture in NO_MEMORY:
+        return 0
+    return sizes.get("token_embd.weight", 0)
 
 
 def _integer(model: GgufFile, name: str, default: int) -> int:

@@ -58,7 +58,7 @@ def bytes_per_token(shape: ModelShape, load: Load) -> tuple[int, int]:
                 gpu += experts
         else:
             cpu += dense + experts + cache
-    output = shape.output_bytes + (shape.input_bytes if shape.output_is_input else 0)
+    output = shape.output_bytes + shape.tied_bytes
     if load.n_gpu_layers:  # the output is the first that goes to a GPU
         gpu += output
     else:
