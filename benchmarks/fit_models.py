@@ -482,7 +482,7 @@ def gemma4() -> Model:  # gemma-4-E2B's widths: embeddings per layer, caches sha
         "attention.key_length": full, "attention.value_length": full,
         "attention.key_length_swa": window, "attention.value_length_swa": window,
         "attention.sliding_window": 512, "attention.sliding_window_pattern": in_window,
-        "attention.shared_kv_layers": 4, "embedding_length_per_layer_input": extra,
+        "attention.shared_kv_layers": 5, "embedding_length_per_layer_input": extra,
         "rope.dimension_count": full, "rope.dimension_count_swa": window,
     }, 65_536)  # fmt: skip
     model.ends()

@@ -140,7 +140,8 @@ def _inputs(shape: ModelShape, load: Load) -> int:
     for in_window in kinds:
         width = min(cells, pad(shape.window + tokens)) if in_window else cells
         size += tokens * width * mask
-    return size + tokens * (shape.embedding_length * F32 + 4 * I32 + 2 * I64)
+    wide = shape.embedding_length + 2 * shape.layer_inputs
+    return size + tokens * (wide * F32 + 4 * I32 + 2 * I64)
 
 
 def _feed_forward(shape: ModelShape, tokens: int) -> int:

@@ -63,6 +63,9 @@ class ModelShape:
     file_bytes: int
     inner_width: int = 0  # of the recurrent layers (ssm.inner_size)
     state_width: int = 0  # ssm.state_size
+    layer_inputs: int = (
+        0  # values per token that go into the layers beside the stream (Gemma 3n, 4)
+    )
 
     @property
     def weight_bytes(self) -> int:
@@ -145,6 +148,7 @@ def model_shape(model: GgufFile) -> ModelShape:
         file_bytes=model.size_bytes,
         inner_width=_integer(model, "ssm.inner_size", 0),
         state_width=_integer(model, "ssm.state_size", 0),
+        layer_inputs=_integer(model, "embedding_length_per_layer_input", 0) * count,
     )
 
 
