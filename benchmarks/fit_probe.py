@@ -6,10 +6,10 @@ Run in a process of its own: ``python fit_probe.py '{"path": ..., "ctx_size": ..
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ _PROJECTED = re.compile(
     r"\+\s+(?P<compute>\d+)"
 )
 _PROJECTION_ENDS = "fitting params to free memory took"
+READY = "PROBE-READY"
+_LAST_LINE = "reserve took"  # llama_context::sched_reserve, after the compute buffers
 _CONTEXT = re.compile(r"n_ctx_seq\s*=\s*(\d+)")
 
 
@@ -34,20 +36,34 @@ def probe(**load: Any) -> dict[str, float]:
     ``load`` has the path and the fields of ``fit.memory.Load``; with ``own_projection`` the engine
     projects, too, before it loads (``PART_projected``).
     """
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).resolve()), json.dumps(load, default=str)],
-        capture_output=True,
+    command = [sys.executable, str(Path(__file__).resolve()), json.dumps(load, default=str)]
+    lines: list[str] = []
+    is_ready = is_measured = False
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        timeout=LOAD_TIMEOUT,
-        check=False,
-    )
-    if "PROBE-READY" not in done.stdout:
-        raise LoadRefused(
-            "\n".join(
-                [line for line in (done.stdout + done.stderr).splitlines() if " E " in line][:8]
-            )
-        )
-    return read_log(done.stdout + done.stderr)
+        errors="replace",
+    ) as child:
+        assert child.stdout is not None
+        timer = threading.Timer(LOAD_TIMEOUT, child.kill)
+        timer.start()
+        # The engine logs from a thread of its own: the last number may come after it is ready.
+        for line in child.stdout:
+            lines.append(line)
+            is_ready |= READY in line
+            if _PROJECTION_ENDS in line:
+                is_measured = False
+            is_measured |= _LAST_LINE in line
+            if is_ready and is_measured:
+                break
+        timer.cancel()
+        child.kill()
+    if not (is_ready and is_measured):
+        raise LoadRefused("".join([line for line in lines if " E " in line][:8] or lines[-8:]))
+    return read_log("".join(lines))
 
 
 def read_log(text: str) -> dict[str, float]:
@@ -91,8 +107,8 @@ def _main(load: dict[str, Any]) -> None:
     parameters.verbosity = 5
     parameters.port = 0
     server = xllamacpp.Server(parameters)
-    print(f"PROBE-READY {server is not None}", flush=True)
-    os._exit(0)
+    print(READY, server is not None, flush=True)
+    sys.stdin.read()  # until the parent has read the log and ends this
 
 
 if __name__ == "__main__":
