@@ -6,11 +6,16 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from local_ai_suite.paths import Paths
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+# The machine may be busy with other things: how long one example takes says nothing.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 _connect = socket.socket.connect
 _LOCAL = ("127.", "::1", "localhost", "0.0.0.0")

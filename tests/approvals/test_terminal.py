@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -225,6 +226,25 @@ def test_watching_never_approves_a_critical_request_with_one_key(desk: Desk) -> 
     screen.wait_for("was not approved")
     screen.type("\x03")
     screen.end()
+    assert desk.state(identity) == "pending"
+
+
+def test_watching_in_json_needs_no_terminal_and_decides_nothing(desk: Desk) -> None:
+    identity = desk.ask(content="x\u202e\n")
+    with subprocess.Popen(
+        [sys.executable, "-m", "local_ai_suite", "approvals", "watch", "--json"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=desk.environ,
+    ) as watcher:
+        assert watcher.stdout is not None
+        first = json.loads(watcher.stdout.readline())
+        second_id = desk.ask("two.txt")
+        second = json.loads(watcher.stdout.readline())
+        watcher.kill()
+    assert (first["id"], first["state"], second["id"]) == (identity, "pending", second_id)
     assert desk.state(identity) == "pending"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import time
@@ -105,17 +106,25 @@ def reject_command(request_id: str, reason: str, *, as_json: bool) -> int:
 
 
 @command.command(name="watch")
-def watch_command() -> int:
-    """Wait for requests and decide each with one key (a CRITICAL one with its code)."""
-    terminal = Terminal()
+@json_option
+def watch_command(*, as_json: bool) -> int:
+    """Wait for requests and decide each with one key (a CRITICAL one with its code).
+
+    With --json nothing is decided: each new request is one line of JSON, for other programs.
+    """
+    terminal = None if as_json else Terminal()
     skipped: set[str] = set()
     click.echo("Waiting for requests. Ctrl-C ends it.", err=True)
     while True:
         with open_gate(find_paths()) as gate:
             gate.sweep()
             for request in gate.find(State.PENDING):
-                if request.id not in skipped:
-                    skipped.add(request.id)
+                if request.id in skipped:
+                    continue
+                skipped.add(request.id)
+                if terminal is None:
+                    click.echo(json.dumps(_summary(gate, request)))
+                else:
                     _decide_with_one_key(gate, request, terminal)
         time.sleep(_LOOK_AGAIN)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from local_ai_suite.errors import BadAnswer, FitError
@@ -89,11 +89,12 @@ def write_plan(
     if state and state.get("version") == VERSION and state.get("fingerprint") == mark:
         done = dict(state["sections"])
     resumed = len(done)
+    known = facts_of(survey, issue.text)
     for number, section in enumerate(SECTIONS, 1):
         progress(number, len(SECTIONS), section.key)
         if section.key in done:
             continue
-        done[section.key] = _write_section(section, issue, survey, writer, language, done)
+        done[section.key] = _write_section(section, issue, survey, writer, language, done, known)
         keep({"version": VERSION, "fingerprint": mark, "sections": done})
     return Written(_assemble(issue, survey, writer, language, today, done), resumed)
 
@@ -111,6 +112,7 @@ def _write_section(
     writer: Writer,
     language: str,
     done: dict[str, Any],
+    known: Facts,
 ) -> dict[str, Any]:
     answer_tokens = min(ANSWER_TOKENS, int(writer.context * _ANSWER_SHARE))
     room = writer.context - answer_tokens - _MARGIN
@@ -136,7 +138,7 @@ def _write_section(
                 hint="Does the server support JSON schemas? The suite's own engine does.",
             )
             continue
-        facts = facts_of(survey, issue.text)
+        facts = replace(known, dropped=[])
         content = checked(section.key, answer, schema, facts, language)
         best = {
             "content": content,

@@ -60,17 +60,18 @@ def build(
         parts.insert(0, ("the plan so far", summary))
 
     def messages(characters: int, shown: list[tuple[str, str]]) -> list[Message]:
-        return _messages(section, issue, language, characters, shown)
+        return _messages(section, text[:characters], language, shown)
 
     # A token holds a few characters; what could never fit needs no counting (an issue of 1 MB).
-    whole = min(len(visible(issue.text)), room * _MOST_CHARACTERS_PER_TOKEN)
+    text = visible(issue.text[: room * _MOST_CHARACTERS_PER_TOKEN])
+    whole = len(text)
     two_thirds = room if not parts else room * 2 // 3
     read = _largest(whole, lambda size: count(messages(size, [])), two_thirds)
     if read < min(whole, _SHORTEST_ISSUE):
         return None
     shown: list[tuple[str, str]] = []
-    for name, text in parts:
-        lines = text.splitlines()
+    for name, content in parts:
+        lines = content.splitlines()
 
         def tokens(size: int, name: str = name, lines: list[str] = lines) -> int:
             return count(messages(read, [*shown, (name, "\n".join(lines[:size]))]))
@@ -78,7 +79,8 @@ def build(
         if size := _largest(len(lines), tokens, room):
             shown.append((name, "\n".join(lines[:size])))
     final = messages(read, shown)
-    return Prompt(final, count(final), read)
+    everything = read == whole and room * _MOST_CHARACTERS_PER_TOKEN >= len(issue.text)
+    return Prompt(final, count(final), len(issue.text) if everything else read)
 
 
 def _largest(most: int, tokens: Callable[[int], int], limit: int) -> int:
@@ -105,10 +107,9 @@ def _largest(most: int, tokens: Callable[[int], int], limit: int) -> int:
 
 
 def _messages(
-    section: Section, issue: Issue, language: str, characters: int, shown: list[tuple[str, str]]
+    section: Section, text: str, language: str, shown: list[tuple[str, str]]
 ) -> list[Message]:
-    text = visible(issue.text)[:characters].replace(_FENCE, "- - -")
-    blocks = [f"issue:\n{_FENCE}\n{text}\n{_FENCE}"]
+    blocks = [f"issue:\n{_FENCE}\n{text.replace(_FENCE, '- - -')}\n{_FENCE}"]
     for name, content in shown:
         blocks.append(f"{name}:\n{_FENCE}\n{visible(content).replace(_FENCE, '- - -')}\n{_FENCE}")
     blocks.append(section.asks[language])
