@@ -1,8 +1,9 @@
 # ruff: noqa: E402 (the folders of the tests come onto the path first)
 """The matrix: `python tests/conformance/matrix.py` runs every check and prints what differs.
 
-`--targets direct,relay` takes fewer targets; `--write` takes what it saw into differences.toml and
-docs/conformance.md. What stands there is what the tests expect: a change either way fails.
+`--targets direct,relay` takes fewer targets, `--js` the JavaScript SDKs too; `--write` takes what
+it saw into the tables and docs/conformance.md. What stands there is what the tests expect: a
+change either way fails.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import checks_load
 import checks_messages
 import checks_others
 import checks_responses
+import js_clients
 import targets
 from checks import CHECKS, OK, Check
 
@@ -56,9 +58,10 @@ def expected(check: Check, target: str) -> str:
     return differences().get(key(check), {}).get(target, OK)
 
 
-def run(names: list[str]) -> Outcomes:
-    """Start the targets, run everything, print each line as it comes."""
+def run(names: list[str], *, js: bool) -> tuple[Outcomes, Outcomes]:
+    """Start the targets, run everything, print each line as it comes; Python's, JavaScript's."""
     found: Outcomes = {}
+    found_js: Outcomes = {}
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         running = []
@@ -74,10 +77,17 @@ def run(names: list[str]) -> Outcomes:
         for check in CHECKS:
             found[key(check)] = {target.name: check.outcome(target) for target in running}
             print(f"{key(check):60}", " | ".join(found[key(check)].values()), flush=True)
-    return found
+        for target in running if js else []:
+            for name, text in js_clients.run(target).items():
+                found_js.setdefault(name, {})[target.name] = text
+        for name, row in found_js.items():
+            print(f"{name:60}", " | ".join(row.values()), flush=True)
+    return found, found_js
 
 
-def write(found: Mapping[str, Mapping[str, str]]) -> None:
+def write(
+    found: Mapping[str, Mapping[str, str]], found_js: Mapping[str, Mapping[str, str]]
+) -> None:
     """Take what was seen into the table, and the table into the page."""
     known = differences()
     lines = ["# What is not as the protocol says, by check and target; the rest is ok.", ""]
@@ -88,6 +98,10 @@ def write(found: Mapping[str, Mapping[str, str]]) -> None:
             lines += [f"[{json.dumps(key(check))}]"]
             lines += [f"{name} = {json.dumps(text)}" for name, text in row.items()] + [""]
     TABLE.write_text("\n".join(lines), encoding="utf-8")
+    if found_js:
+        known_js = js_clients.outcomes() if js_clients.TABLE.exists() else {}
+        table = {name: {**known_js.get(name, {}), **row} for name, row in found_js.items()}
+        js_clients.TABLE.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
     PAGE.write_text(render(), encoding="utf-8")
 
 
@@ -107,7 +121,7 @@ def render() -> str:
         "LiteLLM answers (*litellm*). What stands here is what the tests expect, so a change",
         "either way fails, also when upstream gets better.",
         "",
-        "    python tests/conformance/matrix.py --write    # runs it all and writes this page",
+        "    python tests/conformance/matrix.py --js --write    # runs it all and writes this page",
         "",
         f"As the protocol says, of {len(CHECKS)} checks: "
         + ", ".join(f"{name} {count}" for name, count in good.items())
@@ -128,6 +142,10 @@ def render() -> str:
                 row = known.get(key(check), {})
                 cells = " | ".join(row.get(name, OK) for name in TARGETS)
                 lines.append(f"| {check.name} | {cells} |")
+    lines += ["", "## JavaScript: the OpenAI and Anthropic SDKs, the AI SDK (`ai`)", ""]
+    lines += ["| check | direct | relay | litellm |", "|---|---|---|---|"]
+    for name, row in js_clients.outcomes().items():
+        lines.append(f"| {name} | {' | '.join(row[target] for target in TARGETS)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -135,10 +153,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--targets", default=",".join(TARGETS))
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--js", action="store_true")
     words = parser.parse_args()
-    found = run(words.targets.split(","))
+    found, found_js = run(words.targets.split(","), js=words.js)
     if words.write:
-        write(found)
+        write(found, found_js)
     known = differences()
     for name, row in found.items():
         for target, text in row.items():

@@ -35,5 +35,5 @@ def test_the_table_names_only_checks_that_are_there() -> None:
 
 def test_the_page_says_what_the_table_says() -> None:
     assert matrix.PAGE.read_text(encoding="utf-8") == matrix.render(), (
-        "run: python tests/conformance/matrix.py --write"
+        "run: python tests/conformance/matrix.py --js --write"
     )
