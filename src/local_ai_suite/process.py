@@ -302,6 +302,7 @@ class _Log:
         self._path = path
         self._on_line = on_line
         self._lines: deque[str] = deque(maxlen=TAIL_LINES)
+        self._rest = b""
         self._written = 0
         self._file = self._open() if path else None
 
@@ -313,28 +314,46 @@ class _Log:
         return descriptor
 
     async def read(self, descriptor: int) -> None:
-        """Read the pipe to its end; ``descriptor`` is closed afterwards."""
-        stream = asyncio.StreamReader(limit=_CHUNK)
-        protocol = asyncio.StreamReaderProtocol(stream)
-        pipe = os.fdopen(descriptor, "rb", 0)
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, pipe)
-        try:
-            await self._read_lines(stream)
-        finally:
-            transport.close()
+        """Read the pipe to its end; ``descriptor`` is closed afterwards.
 
-    async def _read_lines(self, stream: asyncio.StreamReader) -> None:
-        rest = b""
-        while chunk := await stream.read(_CHUNK):
-            self._write(chunk)
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                self._add(line)
-            if len(rest) > LONGEST_LINE:
-                self._add(rest)
-                rest = b""
-        if rest:
-            self._add(rest)
+        Not with ``connect_read_pipe``: uvloop closes such a descriptor twice (libuv's handle, then
+        the file object), and a thread that opens a file in between loses it. Seen in a soak as
+        "Bad file descriptor" on an accepted connection.
+        """
+        os.set_blocking(descriptor, False)
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+
+        def take() -> None:
+            try:
+                chunk = os.read(descriptor, _CHUNK)
+            except BlockingIOError:
+                return
+            except OSError:
+                chunk = b""
+            if chunk:
+                self._feed(chunk)
+            else:
+                loop.remove_reader(descriptor)
+                ended.set()
+
+        loop.add_reader(descriptor, take)
+        try:
+            await ended.wait()
+        finally:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+            if self._rest:
+                self._add(self._rest)
+
+    def _feed(self, chunk: bytes) -> None:
+        self._write(chunk)
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            self._add(line)
+        if len(self._rest) > LONGEST_LINE:
+            self._add(self._rest)
+            self._rest = b""
 
     def _add(self, raw: bytes) -> None:
         line = raw[:LONGEST_LINE].decode("utf-8", "replace").rstrip("\r")

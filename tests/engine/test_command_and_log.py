@@ -14,7 +14,15 @@ from local_ai_suite.engine.command import arguments, environment
 from local_ai_suite.engine.embedded import FLAGS, BadFlag, apply_flags
 from local_ai_suite.engine.find import FoundEngine, find_engines, parse_devices, parse_version
 from local_ai_suite.engine.planning import FitPlanner
-from local_ai_suite.engine.readback import Actual, Expected, LogFacts, compare, failure_reason
+from local_ai_suite.engine.readback import (
+    Actual,
+    Expected,
+    LogFacts,
+    compare,
+    compare_speed,
+    failure_reason,
+    generation_speed,
+)
 from local_ai_suite.engine.service import gpu_warnings
 from local_ai_suite.errors import EngineNotFound, FitError
 from local_ai_suite.hardware import Gpu, Hardware
@@ -129,6 +137,16 @@ def test_more_memory_than_projected_is_a_warning_and_no_failure() -> None:
     expected = Expected(bytes_by_device={"CPU": GIB})
     found = compare(expected, Actual(buffers={("CPU", "model"): 2 * GIB}))
     assert [item.failure for item in found] == [False]
+
+
+def test_a_speed_is_compared_only_where_both_are_known() -> None:
+    assert compare_speed(40.0, 10.0) is not None
+    assert compare_speed(40.0, 20.0) is None
+    assert compare_speed(None, 1.0) is None
+    assert compare_speed(40.0, None) is None
+    text = "# TYPE x gauge\nllamacpp:predicted_tokens_seconds 41.5\nother 3\n"
+    assert generation_speed(text) == 41.5
+    assert generation_speed("llamacpp:predicted_tokens_seconds 0\n") is None
 
 
 def test_the_cause_is_found_among_the_lines_that_only_repeat_that_it_failed() -> None:

@@ -117,6 +117,9 @@ class Engine:
     async def responsive(self) -> bool:
         return not self.stalled
 
+    async def speed(self) -> float | None:
+        return 3.0
+
     def log_tail(self) -> list[str]:
         return []
 
@@ -129,7 +132,8 @@ class World:
         self.closing = False
         entries = [
             SimpleNamespace(
-                name=name, names=(name,), path=SimpleNamespace(stat=_no_file, name=name),
+                name=name, names=(name,), identity=name,
+                path=SimpleNamespace(stat=_no_file, name=name),
                 overrides=Override(pinned=name in pinned, mmproj=name),
             )
             for name in sizes
@@ -149,7 +153,8 @@ class World:
         if size > capacity["CPU"]:
             raise FitError(f"{entry.name} does not fit")
         expected = Expected(0, 1, 1)
-        return SimpleNamespace(need={"CPU": size}, expected=lambda: expected, context_per_slot=1)
+        fit = SimpleNamespace(tokens_per_second=40.0)
+        return SimpleNamespace(need={"CPU": size}, expected=lambda: expected, fit=fit)
 
     def _launch(self, entry: Any, plan: Any) -> Any:
         return Engine(self, entry.name, plan.need["CPU"], entry.name in self.failing)
@@ -379,5 +384,37 @@ def test_an_idle_engine_is_not_asked_whether_it_stalls() -> None:
         world.alive[0].stalled = True
         await world.time.sleep(20)
         assert world.pool.find("a").phase is Phase.READY
+
+    world.tell(story)
+
+
+def test_a_speed_far_under_the_plan_is_told() -> None:
+    world = World({"a": 10})
+
+    async def story() -> None:
+        await world.request("a")
+        for _ in range(4):
+            await world.request("a", WATCH_SECONDS / 3)
+        await world.time.sleep(WATCH_SECONDS)
+        told = [item.message for item in world.pool.find("a").deviations]
+        assert told == ["3.0 tokens/s generated, projected were 40.0"]
+
+    world.tell(story)
+
+
+def test_a_model_that_the_catalog_drops_or_renames_loses_nothing() -> None:
+    world = World({"a": 40, "b": 40})
+    pool = world.pool
+    entries = {model.name: model.entry for model in pool.models}
+
+    async def story() -> None:
+        await asyncio.gather(world.request("a"), world.request("b"))
+        renamed: Any = SimpleNamespace(**{**vars(entries["a"]), "name": "z", "names": ("z",)})
+        pool.set_entries([renamed])
+        await world.time.sleep(2)
+        assert [engine.name for engine in world.alive] == ["a"], "b is gone, a runs under z"
+        await world.request("z")
+        with pytest.raises(SuiteError, match="does not exist"):
+            await world.request("b")
 
     world.tell(story)

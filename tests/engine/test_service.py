@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from local_ai_suite.demo import write_scripted_gguf
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -182,8 +184,6 @@ def test_an_idle_model_is_stopped_after_its_keep_alive(start: Callable[..., Serv
 def test_a_new_file_is_served_without_a_restart(
     start: Callable[..., Service], tmp_path: Path
 ) -> None:
-    from local_ai_suite.demo import write_scripted_gguf
-
     service = start(tmp_path / "p")
     assert service.chat("Newcomer").status_code == 404
     write_scripted_gguf(tmp_path / "p" / "models" / "Newcomer.gguf")
@@ -197,3 +197,36 @@ def test_sigterm_stops_the_service_and_its_engines(start: Callable[..., Service]
     assert children
     assert service.stop() == 0
     assert not [child for child in children if child.is_running()]
+
+
+def test_an_embedding_model_makes_embeddings_and_does_not_chat(
+    start: Callable[..., Service], tmp_path: Path
+) -> None:
+    write_scripted_gguf(tmp_path / "e" / "models" / "talk.gguf")
+    write_scripted_gguf(tmp_path / "e" / "models" / "embed.gguf")
+    service = start(tmp_path / "e", CHAT_MODEL="talk.gguf", EMBED_MODEL="embed.gguf")
+    body = {"model": "local-embed", "input": ["one", "two"]}
+    answer = service.client.post("/v1/embeddings", json=body)
+    assert answer.status_code == 200, answer.text
+    vectors = [row["embedding"] for row in answer.json()["data"]]
+    assert len(vectors) == 2
+    assert len(vectors[0]) == service.meta("local-embed")["n_embd"]
+    refused = service.chat("local-embed")
+    assert refused.status_code == 400
+    assert "generates no text" in refused.json()["error"]["message"]
+
+
+def test_one_file_may_chat_and_embed_in_two_processes(
+    start: Callable[..., Service], tmp_path: Path
+) -> None:
+    write_scripted_gguf(tmp_path / "b" / "models" / "both.gguf")
+    service = start(tmp_path / "b", CHAT_MODEL="both.gguf", EMBED_MODEL="both.gguf")
+    assert service.chat().status_code == 200
+    body = {"model": "local-embed", "input": "x"}
+    assert service.client.post("/v1/embeddings", json=body).status_code == 200
+    pids = {service.running(name)["pid"] for name in ("local-chat", "local-embed")}
+    write_scripted_gguf(tmp_path / "b" / "models" / "more.gguf")
+    service.client.get("/v1/models")
+    again = {service.running(name)["pid"] for name in ("local-chat", "local-embed")}
+    assert again == pids
+    assert len(pids) == 2

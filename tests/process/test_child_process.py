@@ -9,11 +9,13 @@ import stat
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+import uvloop
 
 from local_ai_suite.process import ChildProcess, ChildState, Exit, stop_tree
 
@@ -290,3 +292,36 @@ def test_stop_tree_stops_a_tree_that_is_not_ours_and_spares_a_reused_pid() -> No
     finally:
         root.kill()
         root.wait()
+
+
+def test_no_descriptor_is_closed_twice_on_the_loop_that_services_run_on() -> None:
+    """Threads open files while children come and go: each keeps the file that it opened."""
+    lost: list[str] = []
+    done = threading.Event()
+
+    def open_and_look() -> None:
+        while not done.is_set():
+            file = os.open(os.devnull, os.O_RDONLY)
+            try:
+                time.sleep(0)
+                os.fstat(file)
+                os.close(file)
+            except OSError as exc:
+                lost.append(str(exc))
+
+    async def story() -> None:
+        for _ in range(12):
+            children = [child("print('ready', flush=True)") for _ in range(4)]
+            await asyncio.gather(*(it.exited() for it in children))
+
+    threads = [threading.Thread(target=open_and_look) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(asyncio.wait_for(story(), 60))
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert not lost, lost[:3]

@@ -64,6 +64,11 @@ class ModelEntry:
         return self.file.path
 
     @property
+    def identity(self) -> tuple[object, ...]:
+        """What makes it another process: names and reasons may change while it runs."""
+        return (self.path, self.overrides, self.embeds, self.mmproj)
+
+    @property
     def embeds(self) -> bool:
         return self.kind in {"embed", "rerank"}
 

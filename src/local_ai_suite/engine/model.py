@@ -78,6 +78,8 @@ class Model:
     last_death: str | None = None
     restart_at: float | None = None
     deviations: tuple[Deviation, ...] = ()
+    slowness: Deviation | None = None
+    served_at_look: int = 0
     kept: Kept | None = None  # what became of its conversations when it was stopped
 
     @property

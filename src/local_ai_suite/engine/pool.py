@@ -20,10 +20,11 @@ from local_ai_suite.errors import EngineError, FitError, LoadFailed, SuiteError
 from local_ai_suite.process import Clock, Exit, SystemClock
 
 from .events import Events
+from .lease import Lease
 from .ledger import Ledger, Phase, View, decide, next_look
 from .model import Model, ModelUnavailable, ModelUnknown, Waiter, file_identity
 from .model import facts as model_facts
-from .readback import Actual, compare
+from .readback import Actual, compare, compare_speed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,24 +59,6 @@ Launcher = Callable[["ModelEntry", "Plan"], "Running"]
 Measure = Callable[["Bytes"], Awaitable[dict[str, int]]]
 # Told what a load really took: the model's name, its plan, bytes by (device, part).
 Note = Callable[[str, "FitPlan", "Mapping[tuple[str, str], int]"], None]
-
-
-class Lease:
-    """The right to send one request to a model's engine. Release it, always."""
-
-    __slots__ = ("_done", "_pool", "engine", "model", "waited")
-
-    def __init__(self, pool: Pool, model: Model, engine: Running, waited: float) -> None:
-        self._pool = pool
-        self._done = False
-        self.model = model
-        self.engine = engine
-        self.waited = waited
-
-    def release(self) -> None:
-        if not self._done:
-            self._done = True
-            self._pool._release(self)
 
 
 class Pool:
@@ -144,10 +127,10 @@ class Pool:
             with suppress(ValueError):
                 model.waiters.remove(waiter)
             if _succeeded(waiter.future):
-                self._release(Lease(self, model, waiter.future.result(), 0.0))
+                self._release(Lease(self._release, model, waiter.future.result(), 0.0))
             self._turn()
             raise
-        return Lease(self, model, engine, self._clock.now() - waiter.since)
+        return Lease(self._release, model, engine, self._clock.now() - waiter.since)
 
     async def unload(self, model: Model) -> None:
         """Stop ``model`` when its requests are done; new ones wait and bring it back."""
@@ -170,10 +153,10 @@ class Pool:
 
     def set_entries(self, entries: Iterable[ModelEntry]) -> None:
         """Take another catalog. A model that runs keeps running unless its entry changed."""
-        known = {(model.entry.path, model.entry.overrides): model for model in self._models}
+        known = {model.entry.identity: model for model in self._models}
         kept: list[Model] = []
         for entry in entries:
-            model = known.pop((entry.path, entry.overrides), None) or Model(entry)
+            model = known.pop(entry.identity, None) or Model(entry)
             model.entry = entry
             model.dropped = False
             kept.append(model)
@@ -275,7 +258,7 @@ class Pool:
     def _admit(self, model: Model, waited: float) -> Lease:
         model.in_flight += 1
         model.served += 1
-        return Lease(self, model, _engine(model), waited)
+        return Lease(self._release, model, _engine(model), waited)
 
     def _admit_waiters(self, model: Model) -> None:
         """In the order in which they came."""
@@ -386,7 +369,10 @@ class Pool:
             pause.cancel()
             if gone.done():
                 return gone.result()
-            if not model.in_flight or model.phase is not Phase.READY:
+            if model.phase is not Phase.READY:
+                continue
+            if not model.in_flight:
+                await self._look_at_speed(model, engine)
                 continue
             asking = asyncio.create_task(engine.responsive())
             await asyncio.wait({gone, asking}, return_when=asyncio.FIRST_COMPLETED)
@@ -394,6 +380,18 @@ class Pool:
                 await engine.stop()
                 return Exit(None, asked=False, reason="it stalled and was ended")
             asking.cancel()
+
+    async def _look_at_speed(self, model: Model, engine: Running) -> None:
+        """Once something was generated since the last look: is it as fast as planned?"""
+        if model.plan is None or model.served == model.served_at_look:
+            return
+        model.served_at_look = model.served
+        slow = compare_speed(model.plan.fit.tokens_per_second, await engine.speed())
+        others = [item for item in model.deviations if item != model.slowness]
+        if slow is not None:
+            logger.warning("%s is slow: %s", model.name, slow.message)
+        model.slowness = slow
+        model.deviations = (*others, slow) if slow is not None else tuple(others)
 
     def _prove(self, model: Model, plan: Plan, actual: Actual) -> None:
         """Compare with the plan. Raises LoadFailed for a misfit unless ON_MISFIT=warn."""

@@ -24,6 +24,8 @@ _FAILURE = re.compile(
 _LAST_RESORTS = ("failed to load model", "exiting due to", "failed to init server")
 _LONGEST_REASON = 500
 _MIB = 2**20
+# Projections of speed come from memory bandwidth; a long context alone halves the real one.
+SLOW_SHARE = 0.33
 
 Part = Literal["model", "KV", "compute", "output", "RS"]
 
@@ -122,6 +124,20 @@ def _layers(planned: int, actual: Actual) -> list[Deviation]:
         return []
     where = "everything landed on the CPU" if on_gpu == 0 else f"{on_gpu} layers are on the GPU"
     return [Deviation(True, f"{where}, planned were {wanted} layers on the GPU")]
+
+
+def compare_speed(planned: float | None, measured: float | None) -> Deviation | None:
+    """A speed far under the plan: a driver that fell back, a laptop on battery, memory swapped."""
+    if planned is None or measured is None or measured >= planned * SLOW_SHARE:
+        return None
+    message = f"{measured:.1f} tokens/s generated, projected were {planned:.1f}"
+    return Deviation(False, message)
+
+
+def generation_speed(metrics: str) -> float | None:
+    """``llamacpp:predicted_tokens_seconds`` of ``GET /metrics``; ``None`` before the first."""
+    match = re.search(r"^llamacpp:predicted_tokens_seconds ([\d.e+]+)$", metrics, re.MULTILINE)
+    return float(match[1]) or None if match else None
 
 
 def device(buffer: str) -> str:

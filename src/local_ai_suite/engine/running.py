@@ -17,7 +17,7 @@ from local_ai_suite.process import ChildProcess, Clock, Exit, SystemClock
 from local_ai_suite.wire.upstream import Upstream, UpstreamError, UpstreamTimeout
 
 from .command import arguments, environment
-from .readback import Actual, LogFacts, failure_reason
+from .readback import Actual, LogFacts, failure_reason, generation_speed
 from .slots import Kept
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class Running(Protocol):
     async def stop(self) -> None: ...
     async def park(self) -> None: ...
     async def responsive(self) -> bool: ...
+    async def speed(self) -> float | None: ...
     def log_tail(self) -> list[str]: ...
 
 
@@ -134,7 +135,11 @@ class LlamaServer:
             actual = await self._read_back()
         except UpstreamError as exc:
             raise self._failed(Exit(None, asked=False, reason=exc.message)) from exc
-        await self._bring_back(actual.parallel or 1)
+        try:
+            await self._bring_back(actual.parallel or 1)
+        except OSError as exc:
+            self.kept = Kept(problem=str(exc))
+            logger.warning("%s: conversations did not come back: %s", self._entry.name, exc)
         return actual
 
     async def exited(self) -> Exit:
@@ -146,9 +151,14 @@ class LlamaServer:
 
     async def park(self) -> None:
         """Keep what its slots know, then stop it. What can't be kept is lost, with a word."""
-        if self._slots is not None and self._child.exit is None:
-            await self._keep(self._slots)
-        await self.stop()
+        try:
+            if self._slots is not None and self._child.exit is None:
+                await self._keep(self._slots)
+        except OSError as exc:
+            self.kept = Kept(problem=str(exc))
+            logger.warning("%s: conversations are not kept: %s", self._entry.name, exc)
+        finally:
+            await self.stop()
 
     async def _keep(self, place: Path) -> None:
         store = self._launch.slots
@@ -216,25 +226,38 @@ class LlamaServer:
             return self._child.exit is not None  # its death is told elsewhere
         return True
 
+    async def speed(self) -> float | None:
+        """Tokens per second that it has generated on average; ``None`` before the first."""
+        try:
+            text = await self._read("GET", "/metrics", b"", ASK_SECONDS)
+        except UpstreamError:
+            return None
+        return generation_speed(text[1].decode("utf-8", "replace"))
+
     async def ask(
         self, method: str, target: str, body: bytes = b"", *, seconds: float = ASK_SECONDS
     ) -> tuple[int, Any]:
         """One small question. Status and JSON (``None`` if it is none). Raises UpstreamError."""
+        status, answer = await self._read(method, target, body, seconds)
+        try:
+            return status, orjson.loads(answer)
+        except orjson.JSONDecodeError:
+            return status, None
+
+    async def _read(
+        self, method: str, target: str, body: bytes, seconds: float
+    ) -> tuple[int, bytes]:
         headers = [*self.headers, (b"content-type", b"application/json")]
         try:
             async with asyncio.timeout(seconds):
                 exchange = await self._upstream.start(method, target, headers, body)
                 try:
                     await exchange.head()
-                    answer = await exchange.read_all(MAX_ANSWER)
+                    return exchange.status, await exchange.read_all(MAX_ANSWER)
                 finally:
                     exchange.close()
         except TimeoutError as exc:
             raise UpstreamTimeout(f"{target} was not answered within {seconds:g} s.") from exc
-        try:
-            return exchange.status, orjson.loads(answer)
-        except orjson.JSONDecodeError:
-            return exchange.status, None
 
     def _make(self) -> tuple[ChildProcess, Upstream]:
         port = free_port()

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from local_ai_suite.wire.asgi import Receive, Scope, Send
     from local_ai_suite.wire.guard import Admitted
 
-    from .pool import Lease, Pool
+    from .lease import Lease
+    from .pool import Pool
     from .service import EngineService
 
 logger = logging.getLogger(__name__)

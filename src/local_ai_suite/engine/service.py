@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from local_ai_suite import hardware
 from local_ai_suite.errors import EngineError, SuiteError
 
-from .catalog import Catalog, configured_models
+from .catalog import Catalog, configured_models, find_ggufs
 from .find import FoundEngine, find_engine
 from .learning import FitMemory
 from .ledger import plus
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from local_ai_suite.paths import Paths
     from local_ai_suite.settings import Settings
 
+    from .lease import Lease
     from .ledger import Bytes
-    from .pool import Lease
 
 logger = logging.getLogger(__name__)
 
@@ -220,7 +220,7 @@ def _signature(settings: Settings, paths: Paths) -> Signature:
     """Changes when a file of the models folder or ``models.toml`` does."""
     folder = settings.models_path(paths)
     found: list[tuple[str, int, int]] = []
-    for path in (paths.models_toml, *sorted(folder.rglob("*.gguf"))):
+    for path in (paths.models_toml, *find_ggufs(folder)):
         with suppress(OSError):
             facts = Path(path).stat()
             found.append((str(path), facts.st_size, facts.st_mtime_ns))

@@ -119,7 +119,8 @@ def fingerprint(path: Path) -> str:
 
 def folder_bytes(folder: Path) -> int:
     total = 0
-    for path in folder.rglob("*"):
-        with suppress(OSError):
-            total += path.stat().st_size if path.is_file() else 0
+    with suppress(OSError):  # files come and go while we look
+        for path in folder.rglob("*"):
+            with suppress(OSError):
+                total += path.stat().st_size if path.is_file() else 0
     return total
