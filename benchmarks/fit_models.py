@@ -567,3 +567,36 @@ MODELS: dict[str, Callable[[], Model]] = {
     "falcon-h1": falcon_h1, "lfm2": lfm2, "bert": bert, "mamba2": mamba2, "qwen35": qwen35,
     "gemma4": gemma4, "cohere2": cohere2,
 }  # fmt: skip
+
+
+def siglip(width: int = 1152, hidden: int = 4304, heads: int = 16, image: int = 896) -> Model:
+    """The vision projector of gemma-3-4b (SigLIP, patches of 14), with three layers."""
+    model = Model("clip", 3, width, {
+        "has_vision_encoder": True, "projector_type": "gemma3", "use_gelu": True,
+        "vision.embedding_length": width, "vision.feed_forward_length": hidden,
+        "vision.attention.head_count": heads, "vision.block_count": 3,
+        "vision.projection_dim": 2560, "vision.image_size": image, "vision.patch_size": 14,
+        "vision.attention.layer_norm_epsilon": 1e-6, "vision.image_mean": [0.5, 0.5, 0.5],
+        "vision.image_std": [0.5, 0.5, 0.5],
+    }, 300, "F16")  # fmt: skip
+    patches = (image // 14) ** 2
+    model.add("v.patch_embd.weight", 14, 14, 3, width)
+    model.add("v.patch_embd.bias", width)
+    model.add("v.position_embd.weight", width, patches, kind="F32")
+    for n in range(3):
+        name = f"v.blk.{n}."
+        for part in ("attn_q", "attn_k", "attn_v", "attn_out"):
+            model.add(f"{name}{part}.weight", width, width)
+            model.add(f"{name}{part}.bias", width)
+        for part in ("ln1", "ln2"):
+            model.add(f"{name}{part}.weight", width)
+            model.add(f"{name}{part}.bias", width)
+        model.add(name + "ffn_up.weight", width, hidden)
+        model.add(name + "ffn_up.bias", hidden)
+        model.add(name + "ffn_down.weight", hidden, width)
+        model.add(name + "ffn_down.bias", width)
+    model.add("v.post_ln.weight", width)
+    model.add("v.post_ln.bias", width)
+    model.add("mm.input_projection.weight", 2560, width)
+    model.add("mm.soft_emb_norm.weight", width)
+    return model

@@ -10,7 +10,7 @@ from fit_machines import GIB, MIB, machine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fit_models import MODELS
+from fit_models import MODELS, siglip
 from local_ai_suite.errors import FitError
 from local_ai_suite.fit import FitPlan, FitRequest, find_gpu, imagined, model_shape, plan
 from local_ai_suite.gguf import GgufFile, read_gguf
@@ -114,15 +114,22 @@ class TestChoices:
         assert not found.fits
         assert "are needed" in found.warnings[-1]
 
-    def test_a_projector_counts_on_the_gpu(self, files: Files, tmp_path: Path) -> None:
-        projector = MODELS["bert"]()
-        projector.architecture = "clip"
-        file = read_gguf(projector.write(tmp_path / "mmproj.gguf"))
+    @pytest.mark.parametrize(
+        ("sizes", "measured"),
+        # MiB of compute that the engine's log named for these (`reserve_compute_meta`).
+        [({}, 121.25), ({"image": 448}, 44.94),
+         ({"width": 768, "hidden": 3072, "heads": 12}, 84.0)],
+    )  # fmt: skip
+    def test_a_projector_counts_on_the_gpu(
+        self, files: Files, tmp_path: Path, sizes: dict[str, int], measured: float
+    ) -> None:
+        file = read_gguf(siglip(**sizes).write(tmp_path / "mmproj.gguf"))
         found = planned(files["3b"], machine(6), projector=file)
-        assert found.devices[0].parts.projector >= file.tensor_bytes
+        compute = (found.devices[0].parts.projector - file.tensor_bytes) / MIB
+        assert abs(compute - measured) <= 16
         assert found.devices[-1].parts.projector == 0
         alone = planned(files["3b"], machine(), projector=file)
-        assert alone.devices[0].parts.projector >= file.tensor_bytes
+        assert alone.devices[0].parts.projector == found.devices[0].parts.projector
 
     def test_an_embedding_model_reads_a_whole_text_in_one_batch(self, tmp_path: Path) -> None:
         file = read_gguf(MODELS["bert"]().write(tmp_path / "b.gguf"))

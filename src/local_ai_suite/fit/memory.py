@@ -189,15 +189,11 @@ def host_compute_bytes(shape: ModelShape, load: Load) -> int:
     return _inputs(shape, load) + load.tokens * shape.embedding_length * F32
 
 
-def projector_compute_bytes(
-    image_size: int, patch_size: int, width: int, feed_forward: int, heads: int
-) -> int:
-    """Scratch for encoding one image: ``clip_model_loader::reserve_compute_meta`` plans the graph
-    for the largest image. Scores are counted, as flash attention is not there for every head size.
+def projector_compute_bytes(patches: int, width: int, feed_forward: int, *, gated: bool) -> int:
+    """Scratch for encoding one image of ``patches`` patches, with flash attention.
+
+    ``clip_model_loader::reserve_compute_meta`` (tools/mtmd/clip.cpp) plans the graph for the
+    largest image: the feed-forward and three copies of the patches as they flow through it.
     """
-    if not patch_size:
-        return 0
-    patches = (image_size // patch_size) ** 2
-    widest = max(2 * feed_forward, 4 * width) + 2 * width
-    scores = min(patches * patches * heads * F32, 1 << 30)
-    return patches * widest * F32 + scores
+    held = 3 if gated else 1
+    return patches * (held * feed_forward + 3 * width) * F32

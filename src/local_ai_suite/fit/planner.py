@@ -293,12 +293,16 @@ def _projector(request: FitRequest) -> Projector | None:
     if file is None:
         return None
     get = file.metadata.integer
+    patch = get("clip.vision.patch_size") or 0
+    patches = ((get("clip.vision.image_size") or 0) // patch) ** 2 if patch else 0
+    if merge := get("clip.vision.spatial_merge_size"):
+        # Images keep their size (Qwen-VL, Pixtral): the engine plans for 46 x 46 merged patches.
+        patches = max(patches, 46 * 46 * merge * merge)
     compute = projector_compute_bytes(
-        get("clip.vision.image_size") or 0,
-        get("clip.vision.patch_size") or 0,
+        patches,
         get("clip.vision.embedding_length") or 0,
         get("clip.vision.feed_forward_length") or 0,
-        get("clip.vision.attention.head_count") or 0,
+        gated=any(".ffn_gate." in tensor.name for tensor in file.tensors),
     )
     return Projector(weights=file.tensor_bytes, compute=compute)
 
