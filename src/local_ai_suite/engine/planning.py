@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from local_ai_suite.errors import FitError
-from local_ai_suite.fit import FitPlan, FitRequest
+from local_ai_suite.fit import FitPlan, FitRequest, gpu_margin, memory_margin
 from local_ai_suite.fit import plan as fit_plan
 from local_ai_suite.gguf import read_gguf
 
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 # A context that is good to work with (fit's CONTEXT_GOOD): with at least this much a model is
 # placed beside the others rather than in their place.
 SIDE_BY_SIDE_CONTEXT = 16_384
-# Kept free per device beside everything projected; fit's own margins (fit/machine.py), taken off
-# once for all models together instead of once per model.
-_GPU_MARGIN_LEAST, _GPU_MARGIN_SHARE = 256 * 2**20, 0.04
-_MEMORY_MARGIN_LEAST, _MEMORY_MARGIN_MOST, _MEMORY_MARGIN_SHARE = 512 * 2**20, 2 * 2**30, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,15 +131,16 @@ class FitPlanner:
 
 
 def capacity(machine: Hardware, settings: Settings, *, engine_has_gpu: bool) -> dict[str, int]:
-    """The bytes that models may hold in all, per device: what is free now, less the margins."""
+    """The bytes that models may hold in all, per device: what is free now, less the margins.
+
+    The margins are taken off once for all models together instead of once per model.
+    """
     available = machine.memory_available_bytes or 0
-    share = int((machine.memory_total_bytes or 0) * _MEMORY_MARGIN_SHARE)
-    margin = min(_MEMORY_MARGIN_MOST, max(_MEMORY_MARGIN_LEAST, share))
-    found = {"CPU": max(0, available - margin)}
+    found = {"CPU": max(0, available - memory_margin(machine.memory_total_bytes))}
     visible = machine.visible(settings.cuda_visible_devices) if engine_has_gpu else ()
     for number, gpu in enumerate(visible):
-        margin = max(_GPU_MARGIN_LEAST, int((gpu.total_bytes or 0) * _GPU_MARGIN_SHARE))
-        found[f"CUDA{number}"] = max(0, (gpu.free_bytes or 0) - margin)
+        free = (gpu.free_bytes or 0) - gpu_margin(gpu.total_bytes)
+        found[f"CUDA{number}"] = max(0, free)
     return found
 
 
