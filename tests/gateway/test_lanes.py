@@ -28,17 +28,19 @@ def test_a_lane_is_first_come_first_served_and_as_wide_as_the_engine() -> None:
     async def main() -> None:
         lanes = Lanes(lambda _model: 2)
         order: list[int] = []
+        go_on = asyncio.Event()
 
         async def work(number: int) -> None:
             ticket = await lanes.enter("m", "chat")
             order.append(number)
-            await asyncio.sleep(0.001)
+            await go_on.wait()
             ticket.leave()
 
         tasks = [asyncio.ensure_future(work(number)) for number in range(20)]
         await settle()
         assert order == [0, 1]
         assert lanes.counts() == {("m", "chat"): (2, 18)}
+        go_on.set()
         await asyncio.gather(*tasks)
         assert order == list(range(20))
         assert lanes.counts() == {("m", "chat"): (0, 0)}

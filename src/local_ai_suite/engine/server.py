@@ -45,7 +45,7 @@ _NOT_PASSED_ON = frozenset({
     b"host", b"content-length", b"authorization", b"x-api-key", b"api-key", b"x-litellm-api-key",
     b"origin", b"cookie", b"accept-encoding", b"expect",
 })  # fmt: skip
-# llama-server reflects any Origin; this service decides that itself. Framing is uvicorn's.
+# llama-server reflects any Origin; this service decides that itself. Framing is the server's.
 _NOT_PASSED_BACK = frozenset({
     b"access-control-allow-origin", b"access-control-allow-credentials", b"server", b"date",
 })  # fmt: skip
