@@ -6,7 +6,7 @@ LAIS := .venv/bin/lais
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up-p1 up-p2 up-p3 down restart status logs preflight test test-docker test-slow lint bench env env-dev
+.PHONY: help up-p1 up-p2 up-p3 down restart status logs preflight test test-docker test-clients test-slow lint bench env env-dev
 
 help:  ## Show this help
 	@awk 'BEGIN {FS = ":.*## "; print "Local AI Suite: your own AI on your own machine.\n"} \
@@ -41,6 +41,8 @@ test-docker: env-dev  ## The same stack as containers (brings a Docker engine on
 	@tests/docker/with-docker.sh .venv/bin/python -m pytest -m docker tests/docker $(ARGS)
 lint: env-dev  ## Check style and types
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+test-clients: env-dev  ## Real coding clients from npm and PyPI against the real stack
+	@.venv/bin/python -m pytest -m clients $(ARGS)
 test-slow: env-dev  ## Long fuzzing and random histories (half an hour)
 	@.venv/bin/python -m pytest -m slow $(ARGS)
 bench: env-dev  ## Measure: gateway, engine, fit and pool, as ratios
