@@ -24,12 +24,11 @@ def outcomes() -> dict[str, dict[str, str]]:
     return table
 
 
-def run(target: Target) -> dict[str, str]:
-    """The outcome of every check of checks.mjs. The lock brings a Node of its own (22)."""
+def installed() -> Path:
+    """The folder of the installed packages' programs, a Node of their own (22) among them."""
     HOME.mkdir(parents=True, exist_ok=True)
-    lock = "package-lock.json"
-    node = HOME / "node_modules" / ".bin" / "node"
-    old = (HOME / lock).read_bytes() if (HOME / lock).exists() and node.exists() else b""
+    lock, programs = "package-lock.json", HOME / "node_modules" / ".bin"
+    old = (HOME / lock).read_bytes() if (HOME / lock).exists() and programs.exists() else b""
     for name in ("package.json", lock, "checks.mjs"):
         shutil.copy(SOURCES / name, HOME / name)
     if old != (SOURCES / lock).read_bytes():
@@ -37,8 +36,13 @@ def run(target: Target) -> dict[str, str]:
             ["npm", "ci", "--no-audit", "--no-fund", "--silent"],
             cwd=HOME, check=True, timeout=_INSTALL_S,
         )  # fmt: skip
+    return programs
+
+
+def run(target: Target) -> dict[str, str]:
+    """The outcome of every check of checks.mjs."""
     done = subprocess.run(
-        [str(node), "--no-warnings", "checks.mjs", target.url, target.embed_url],
+        [str(installed() / "node"), "--no-warnings", "checks.mjs", target.url, target.embed_url],
         cwd=HOME, check=True, timeout=_RUN_S, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     found: dict[str, str] = json.loads(done.stdout)
