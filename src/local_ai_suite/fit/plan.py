@@ -106,7 +106,8 @@ class FitPlan:
     ``--flash-attn``. ``cache_ram_bytes`` bounds the prompts that the engine keeps in memory
     (``--cache-ram``).
     Tokens per second and seconds are ``None`` where no speed is known. ``fits`` is false when
-    explicit settings, or the model itself, need more than there is; ``warnings`` say where.
+    explicit settings, or the model itself, need more than there is; ``warnings`` say where, and
+    what else a person should know.
     """
 
     model: str

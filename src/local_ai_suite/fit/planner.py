@@ -32,7 +32,7 @@ from .plan import MIB, FitPlan
 from .projection import Projector, project
 from .shape import model_shape
 from .speed import load_seconds, tokens_per_second
-from .words import reasons_for, shortfall
+from .words import cautions, reasons_for, shortfall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -282,7 +282,10 @@ class _Search:
             devices=projected,
             fits=fits,
             reasons=reasons_for(request, self.shape, load, projected, self.ceiling),
-            warnings=() if fits else shortfall(projected),
+            warnings=(
+                *(() if fits else shortfall(projected)),
+                *cautions(request, self.shape, load),
+            ),
             tokens_per_second=tokens_per_second(self.shape, load, self.gpus, self.cpu),
             load_seconds=load_seconds(self.shape.file_bytes, request.disk_speed),
         )

@@ -111,6 +111,25 @@ def _learned(request: FitRequest) -> str:
     return f"The margin is {size_text(request.learned)} wider: learned from earlier loads here."
 
 
+def cautions(request: FitRequest, shape: ModelShape, load: Load) -> tuple[str, ...]:
+    """What a person should know although the plan may fit, with the remedy."""
+    found = []
+    if request.hardware.gpus and not request.engine_has_gpu and request.n_gpu_layers != 0:
+        found.append(
+            "The engine found has no GPU support, so the GPU stays idle: `lais engine build` makes "
+            "one that has it, or name one with LLAMA_SERVER."
+        )
+    elif request.n_gpu_layers and not load.n_gpu_layers:
+        found.append(f"N_GPU_LAYERS is {request.n_gpu_layers}, but there is no GPU to use.")
+    trained = shape.trained_context
+    if request.ctx_size is not None and trained is not None and request.ctx_size > trained:
+        found.append(
+            f"CTX_SIZE is {request.ctx_size}; beyond the {trained} tokens it was trained for a "
+            "model answers badly."
+        )
+    return tuple(found)
+
+
 def shortfall(projected: tuple[DevicePlan, ...]) -> tuple[str, ...]:
     """What is missing, per device."""
     found = []
