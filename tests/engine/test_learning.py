@@ -60,6 +60,7 @@ def test_a_load_as_projected_teaches_nothing_and_forgives(tmp_path: Path, planne
 def test_an_engine_that_says_nothing_teaches_nothing(tmp_path: Path, planned: FitPlan) -> None:
     memory = FitMemory(tmp_path)
     memory.note("local-chat", planned, {})
+    memory.note("local-chat", planned, {("CPU", "model"): 900 * MIB})  # cut off in the middle
     assert memory.loads() == {}
     assert not (tmp_path / FILE_NAME).exists()
 

@@ -44,8 +44,8 @@ class FitMemory:
 
     def note(self, name: str, plan: FitPlan, buffers: Mapping[tuple[str, str], int]) -> None:
         """Remember what loading ``name`` took; ``buffers`` as ``readback`` collects them."""
-        if not buffers:
-            return  # an engine whose log says nothing teaches nothing
+        if not any(part == "compute" for _, part in buffers):
+            return  # a log without the last of its numbers is not whole, or says nothing
         parts = compare(plan, buffers)
         self._record = learn(self._record, name, parts)
         self._loads.pop(name, None)
