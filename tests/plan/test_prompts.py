@@ -32,7 +32,7 @@ def tokens(messages: list[dict[str, Any]]) -> int:
 
 @given(
     st.text(st.sampled_from("ab \n가나=<>"), max_size=6_000),
-    st.integers(200, 4_000),
+    st.integers(300, 4_000),
     st.sampled_from(SECTIONS),
     st.sampled_from(["ko", "en"]),
 )
@@ -49,6 +49,14 @@ def test_a_prompt_never_exceeds_its_room_and_its_fences_hold(
     said = prompt.messages[1]["content"]
     assert said.count("\n=====\n") % 2 == 0 or said.endswith("=====")
     assert prompt.issue_characters <= len(body) + 10
+
+
+def test_the_prompt_shows_the_form_of_the_answer_with_the_files_that_may_be_named() -> None:
+    prompt = build(SECTIONS[1], Issue("t", "x"), SURVEY, "", "en", 100_000, tokens)
+    assert prompt is not None
+    said = prompt.messages[1]["content"]
+    path = "src/part1/module1.py|src/part2/module2.py"
+    assert f'JSON: {{"areas": [{{"path": {path}, "why": text}}, at most 4]' in said
 
 
 def test_with_room_for_all_nothing_is_cut() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .facts import visible
-from .sections import criteria
+from .sections import criteria, outline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,8 +59,10 @@ def build(
     if summary:
         parts.insert(0, ("the plan so far", summary))
 
+    form = outline(section.schema(issue, survey))
+
     def messages(characters: int, shown: list[tuple[str, str]]) -> list[Message]:
-        return _messages(section, text[:characters], language, shown)
+        return _messages(section, form, text[:characters], language, shown)
 
     # A token holds a few characters; what could never fit needs no counting (an issue of 1 MB).
     text = visible(issue.text[: room * _MOST_CHARACTERS_PER_TOKEN])
@@ -107,12 +109,12 @@ def _largest(most: int, tokens: Callable[[int], int], limit: int) -> int:
 
 
 def _messages(
-    section: Section, text: str, language: str, shown: list[tuple[str, str]]
+    section: Section, form: str, text: str, language: str, shown: list[tuple[str, str]]
 ) -> list[Message]:
     blocks = [f"issue:\n{_FENCE}\n{text.replace(_FENCE, '- - -')}\n{_FENCE}"]
     for name, content in shown:
         blocks.append(f"{name}:\n{_FENCE}\n{visible(content).replace(_FENCE, '- - -')}\n{_FENCE}")
-    blocks.append(section.asks[language])
+    blocks.append(f"{section.asks[language]}\nJSON: {form}")
     return [
         {"role": "system", "content": _SYSTEM[language]},
         {"role": "user", "content": "\n\n".join(blocks)},

@@ -140,6 +140,23 @@ def _files(_issue: Issue, survey: Survey) -> Schema:
     return fields(**parts, make=several(make, 0, 4))
 
 
+def outline(schema: Schema) -> str:
+    """The form of the answer for the prompt: a grammar holds the model, but doesn't tell it.
+
+    ``{"type": feature|bug, "requirements": [text, at most 5]}``
+    """
+    if schema["type"] == "object":
+        inner = (f'"{name}": {outline(one)}' for name, one in schema["properties"].items())
+        return "{" + ", ".join(inner) + "}"
+    if schema["type"] == "array":
+        low, high = schema["minItems"], schema["maxItems"]
+        count = f"exactly {high}" if low == high else f"at most {high}"
+        return f"[{outline(schema['items'])}, {count}]"
+    if "enum" in schema:
+        return "|".join(schema["enum"])
+    return "name.ending" if "pattern" in schema else "text"
+
+
 def criteria(issue: Issue) -> dict[str, str]:
     """The issue's measurable lines by a letter and number: ``C1`` ... ``C9``."""
     return {f"C{number}": line for number, line in enumerate(issue.measured[:9], 1)}
