@@ -72,6 +72,7 @@ def test_secrets_and_flags_in_disguise_stay_out_of_an_engines_environment() -> N
     env = environment(ours, key="k", cuda_visible_devices="", parent=7)
     assert env == {
         "PATH": "/bin", "LLAMA_API_KEY": "k", "LAIS_PARENT_PID": "7", "CUDA_VISIBLE_DEVICES": "",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     }  # fmt: skip
 
 

@@ -76,6 +76,8 @@ def environment(
     env = {name: value for name, value in environ.items() if not name.startswith(_KEPT_OUT)}
     env["LLAMA_API_KEY"] = key
     env["LAIS_PARENT_PID"] = str(parent)
+    # Count GPUs as nvidia-smi and the plan do; CUDA's own order is the fastest first.
+    env.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     if cuda_visible_devices is not None:
         env["CUDA_VISIBLE_DEVICES"] = cuda_visible_devices
     return env

@@ -276,7 +276,9 @@ class LlamaServer:
         env = environment(
             os.environ,
             key=self._key,
-            cuda_visible_devices=launch.cuda_visible_devices,
+            # A model that is planned for the CPU gets no GPU to see: only looking at one would
+            # take some 300 MiB of it for a CUDA context.
+            cuda_visible_devices=launch.cuda_visible_devices if self._plan.fit.uses_gpu else "",
             parent=os.getpid(),
         )
         upstream = Upstream("127.0.0.1", port, silence_timeout_s=SILENCE_SECONDS)
