@@ -129,7 +129,7 @@ CLIENTS: tuple[Client, ...] = (
             ),
         ),
         launch=Launch("codex", lambda _, key: {KEY_VARIABLE: key}, values.codex_arguments),
-        notes=("Its prompt and tools need a context of 16,384 tokens or more.",),
+        notes=("Its own prompt and tools take about 16,000 tokens: a context of 24,576 or more.",),
         install="npm install -g @openai/codex",
     ),
     Client(

@@ -14,6 +14,7 @@ from .fim_suffix import fim_suffix
 from .forced_tool import forced_tool
 from .messages_shape import messages_shape
 from .named_tool_use import named_tool_use
+from .null_description import null_description
 from .ollama import ROUTES as OLLAMA_ROUTES
 from .ollama import ollama
 from .plan import Mend, Reply, Target
@@ -53,9 +54,11 @@ def asks_for_stream(body: bytes) -> bool:
 
 
 def _chat(body: bytes, target: Target) -> Mend | Reply | None:
-    if _FORCES_A_TOOL.search(body) is None:
-        return None
-    return _renamed(forced_tool(body), target)
+    described = null_description(body)
+    if described is not None:
+        body = described.body
+    forced = forced_tool(body) if _FORCES_A_TOOL.search(body) else None
+    return _renamed(forced or described, target)
 
 
 def _messages(body: bytes, target: Target) -> Mend | Reply | None:
