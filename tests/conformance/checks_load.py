@@ -36,7 +36,7 @@ POLL_S = 1.3
 """llama.cpp looks once a second whether the client of an answer that does not stream is still
 there, and every other request's token puts that off, one for /slots too: look less often."""
 
-FREE_POLLS = 3
+FREE_POLLS = 5
 """An endless answer takes ten seconds here: a slot that is free earlier was freed."""
 
 STREAMS = 200

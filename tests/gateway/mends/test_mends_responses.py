@@ -359,3 +359,12 @@ def test_a_text_delta_is_valid_for_the_sdk(mended_http: httpx.Client) -> None:
     deltas = [e for e in said if e["type"] == "response.output_text.delta"]
     text = "".join(ResponseTextDeltaEvent.model_validate(e).delta for e in deltas)
     assert text == "안녕하세요! 무엇을 도와드릴까요?"
+
+
+def test_a_stream_that_fails_before_it_began_is_a_failed_response_too() -> None:
+    said = mends.fail_event("/v1/responses", {"message": "away", "code": "engine_away"})
+    last = orjson.loads(said.rsplit(b"data: ", 1)[1])
+    response = Response.model_validate(last["response"])
+    assert response.status == "failed"
+    assert response.error
+    assert (response.error.code, response.error.message) == ("server_error", "away")

@@ -7,9 +7,10 @@ parse and nothing else: each mend then looks at the parsed request and may say `
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .errors import fail_event, mend_error
+from . import errors
+from .errors import mend_error
 from .fim_suffix import fim_suffix
 from .forced_tool import forced_tool
 from .messages_shape import messages_shape
@@ -19,10 +20,10 @@ from .ollama import ROUTES as OLLAMA_ROUTES
 from .ollama import ollama
 from .plan import Mend, Reply, Target
 from .rename import rename
-from .responses import responses
+from .responses import failed_event, responses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 __all__ = ["fail_event", "mend_error", "plan"]
 
@@ -46,6 +47,11 @@ def plan(route: str, body: bytes, target: Target) -> Mend | Reply | None:
     if mended is not None or target.public == target.engine:
         return mended
     return rename(route, body, target, streams=asks_for_stream(body))
+
+
+def fail_event(route: str, error: Mapping[str, Any]) -> bytes:
+    """The event with which ``route``'s API says in mid-stream that it failed."""
+    return failed_event(error) if route == "/v1/responses" else errors.fail_event(route, error)
 
 
 def asks_for_stream(body: bytes) -> bool:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from .forced_tool import forced_tool
 from .plan import Mend, Reply, Target
 from .responses_answer import ResponseShape, whole_response
-from .responses_request import NotServed, chat_request, read_tools
+from .responses_request import NotServed, Tools, chat_request, read_tools
 from .responses_stream import ResponseStream
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .plan import Stream
 
 _CHAT = "/v1/chat/completions"
@@ -47,3 +49,8 @@ def responses(body: bytes, target: Target) -> Mend | Reply:
     if inner is None or isinstance(inner, Reply):
         return inner or mend
     return inner.then(replace(mend, body=inner.body))
+
+
+def failed_event(error: Mapping[str, Any]) -> bytes:
+    """A stream that failed before its first event: Codex waits for ``response.failed``."""
+    return ResponseStream(ResponseShape({}, Tools(), "")).fail(error)
