@@ -7,6 +7,7 @@ import sqlite3
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from approval_room import Room
@@ -16,15 +17,17 @@ from hypothesis.stateful import (
     Bundle,
     RuleBasedStateMachine,
     invariant,
+    multiple,
     rule,
     run_state_machine_as_test,
 )
 
-from local_ai_suite.approvals.policy import Level
+from local_ai_suite.approvals.policy import Level, Policy, Rule
 from local_ai_suite.approvals.store import MOVES, State
 from local_ai_suite.approvals.terminal import Presence
 from local_ai_suite.errors import ApprovalError
 
+DENY_ALL = Rule(action="*", where=(), deny=True, level=None, reason="not now")
 TAMPER = {
     "delete": "DELETE FROM requests WHERE id = :id",
     "state": "UPDATE requests SET state = 'approved' WHERE id = :id AND state != 'approved'",
@@ -67,8 +70,12 @@ class Histories(RuleBasedStateMachine):
         session=st.sampled_from(["", "s"]),
         ends=st.sampled_from(["ok", "ok", "fail", "break"]),
     )
-    def ask(self, action: str, session: str, ends: str) -> str:
+    def ask(self, action: str, session: str, ends: str) -> Any:
         self.number += 1
+        if self.room.policy.rules:
+            with pytest.raises(ApprovalError):
+                self.room.ask(action, f"n{self.number}", session=session)
+            return multiple()
         note = ends if ends != "ok" else f"n{self.number}"
         try:
             request = self.room.ask(action, note, session=session)
@@ -94,6 +101,7 @@ class Histories(RuleBasedStateMachine):
         except ApprovalError:
             return
         assert right
+        assert not self.room.policy.rules
         assert identity not in self.tampered
         assert level >= request.level
         assert self.truth - self.waiting_since[identity] < 600
@@ -129,11 +137,18 @@ class Histories(RuleBasedStateMachine):
         after = self.room.trace()
         if after != before:
             assert after[:-1] == before
+            assert not self.room.policy.rules
             assert identity in self.allowed
             assert identity not in self.tampered
             assert self.truth - self.approved_at[identity] < 120
         if after != before or die_at in {"begun", "executed", "ended", "recorded"}:
             self.allowed.discard(identity)
+
+    @rule(denies=st.booleans())
+    def the_policy_changes(self, denies: bool) -> None:
+        self.room.gate.close()
+        self.room.policy = Policy(rules=(DENY_ALL,) if denies else ())
+        self.room.open()
 
     @rule(seconds=st.sampled_from([1, 30, 59, 60, 119, 120, 599, 600, 4_000]))
     def time_passes(self, seconds: int) -> None:
