@@ -190,7 +190,7 @@ def _tied_bytes(model: GgufFile) -> int:
 
 def _integer(model: GgufFile, name: str, default: int) -> int:
     values = model.metadata.integers(model.key(name))
-    return max(values) if values else default
+    return max(0, *values) if values else default
 
 
 def _per_layer(
@@ -200,6 +200,7 @@ def _per_layer(
     values = model.metadata.integers(model.key(name))
     if values is None:
         return default if isinstance(default, tuple) else (default,) * count
+    values = tuple(max(0, value) for value in values)
     if len(values) == 1:
         return values * count
     return (*values, *(0,) * count)[:count]
