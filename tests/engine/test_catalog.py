@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -166,3 +167,13 @@ def test_capabilities_come_from_the_file(paths: Paths) -> None:
     put(paths, "General-3B.gguf")
     entry: Any = catalog(paths).entries[0]
     assert {"chat", "completion", "tools"} <= set(entry.capabilities)
+
+
+def test_a_file_that_claims_two_to_the_sixty_tensors_is_passed_over(paths: Paths) -> None:
+    put(paths, "good.gguf")
+    header = struct.pack("<4sIQQ", b"GGUF", 3, 2**60, 0)
+    (paths.project / "models" / "absurd.gguf").write_bytes(header)
+    found = catalog(paths)
+    assert "absurd" not in names(found)
+    assert len(found.problems) == 1
+    assert "absurd.gguf" in found.problems[0]

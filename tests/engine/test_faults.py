@@ -215,6 +215,7 @@ def test_a_misfit_is_served_with_a_header_where_it_only_warns(fake: Begin) -> No
     meta = service.meta("m")
     assert meta["n_ctx"] == 512, "what is published is what the engine has"
     assert "512 tokens" in meta["misfit"][0]
+    assert "512 tokens" in meta["deviations"][0]
 
 
 def test_a_client_that_leaves_while_the_model_loads_leaves_nothing_behind(faulty: Faulty) -> None:

@@ -13,6 +13,7 @@ import json
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -106,6 +107,12 @@ def fingerprint(path: Path) -> str:
     The whole of a model of 5 GB takes ten seconds and more; another model, another quantization or
     another finetune differs in nearly every sample.
     """
+    facts = path.stat()
+    return _fingerprint(path, facts.st_ino, facts.st_size, facts.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)  # a slow disk is asked once per file, not at every swap
+def _fingerprint(path: Path, *_: int) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
         size = file.seek(0, 2)

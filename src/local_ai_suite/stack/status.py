@@ -132,6 +132,9 @@ def as_text(stack: StackReport) -> str:
         for model in stack.models
         if (death := (model.get("meta") or {}).get("last_death"))
     ]
+    for model in stack.models:
+        meta = model.get("meta") or {}
+        lines += [f"  {model['id']}: not as planned: {what}" for what in meta.get("deviations", ())]
     if stack.models:
         lines += ["", *table([("model", "state", "context", "file"), *model_rows(stack.models)])]
     return "\n".join(lines)
