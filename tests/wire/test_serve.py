@@ -176,6 +176,86 @@ def test_bodies_are_bounded_in_size_and_time(data: bytes, status: bytes, said: b
     asyncio.run(main())
 
 
+def test_pipelined_requests_are_answered_in_order() -> None:
+    async def main() -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            body = await read_body(scope, receive, limit=LIMIT)
+            await asyncio.sleep(0.05 if body == b"slow" else 0)
+            await answer(send, 200, b"<" + body + b">")
+
+        async with serving(app) as server:
+            bodies = [b"slow", b"fast", b"x" * 80_000, b"last"]
+            sent = b"".join(request(body, close=body == b"last") for body in bodies)
+            got = await talk(server.port, sent)
+            found = [got.index(b"<" + body + b">") for body in bodies]
+            assert found == sorted(found)
+            assert got.count(b"HTTP/1.1 200") == len(bodies)
+
+    asyncio.run(main())
+
+
+def test_an_answer_of_unknown_length_is_framed_as_the_clients_version_asks() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"a", "more_body": True})
+        await send({"type": "http.response.body", "body": b"b"})
+
+    async def main() -> None:
+        async with serving(app) as server:
+            new = await talk(server.port, request())
+            assert new.endswith(b"\r\n\r\n1\r\na\r\n1\r\nb\r\n0\r\n\r\n")
+            old = await talk(server.port, b"GET / HTTP/1.0\r\n\r\n")
+            assert old.endswith(b"\r\n\r\nab")
+            assert b"chunked" not in old
+            head = await talk(server.port, request().replace(b"POST", b"HEAD"))
+            assert head.endswith(b"\r\n\r\n")
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "headers", [[(b"x", b"a\r\nset-cookie: b")], [(b"x\n", b"a")], [(b"x", b"a\0")]]
+)
+def test_a_line_break_in_an_answers_header_is_never_sent(
+    headers: list[tuple[bytes, bytes]],
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await answer(send, 200, b"", headers=headers)
+
+    async def main() -> None:
+        async with serving(app) as server:
+            got = await talk(server.port, request())
+            assert got.startswith(b"HTTP/1.1 500")
+            assert b"set-cookie" not in got
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_application_that_fails_is_a_500_or_a_cut_answer_never_a_whole_one(
+    begun: bool,
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if begun:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"a", "more_body": True})
+        raise ArithmeticError
+
+    async def main() -> None:
+        async with serving(app) as server:
+            try:
+                got = await talk(server.port, request())
+            except ConnectionError:
+                got = b""
+            if begun:
+                assert not got.endswith(b"0\r\n\r\n")
+            else:
+                assert got.startswith(b"HTTP/1.1 500")
+                assert b"internal_error" in got
+
+    asyncio.run(main())
+
+
 def test_an_h2c_upgrade_is_answered_as_http_1_and_the_connection_goes_on() -> None:
     """Java's HttpClient asks for h2c on every first request (JetBrains' IDEs)."""
 

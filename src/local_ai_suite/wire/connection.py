@@ -322,7 +322,7 @@ class Connection(asyncio.Protocol):
         # Closing with unread data resets the connection, and the client would never read the
         # answer: so end our side, and throw away what still comes for a moment.
         transport = self._transport
-        if transport is None:
+        if transport is None or transport.is_closing():
             return
         self._refused = True
         self._waiting.clear()
@@ -422,12 +422,18 @@ class _Exchange:
             self._send_body(transport, message.get("body", b""), message.get("more_body", False))
         elif kind == "http.response.start" and not self.started:
             self.started = True
+            # An answer that comes before its request's end does not wait for the rest.
+            self.keep_alive = self.keep_alive and not self.more_body
             transport.write(self._head(message["status"], message.get("headers", ())))
         else:
             raise RuntimeError(f"{kind} does not come at this point of an answer")
 
     def _head(self, status: int, headers: Any) -> bytes:
         lines = [STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
+        if self.more_body:
+            self.keep_alive = (
+                False  # an answer before its request's end: the rest is not waited for
+            )
         closes = False
         for name, value in headers:
             if name == b"content-length":
