@@ -430,10 +430,6 @@ class _Exchange:
 
     def _head(self, status: int, headers: Any) -> bytes:
         lines = [STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
-        if self.more_body:
-            self.keep_alive = (
-                False  # an answer before its request's end: the rest is not waited for
-            )
         closes = False
         for name, value in headers:
             if name == b"content-length":
