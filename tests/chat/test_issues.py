@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local_ai_suite.chat.github import asks_for_issues
+from local_ai_suite.cli.main import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,3 +109,15 @@ def test_nonsense_from_gh_and_no_gh(
 def test_a_question_about_issues_is_still_a_question() -> None:
     assert not asks_for_issues("이슈 분석하는 방법 알려줘")
     assert not asks_for_issues("what are the issues with nuclear power?")
+
+
+def test_plan_is_the_planners_own_command(
+    ai: Ai, closed_port: int, capsys: pytest.CaptureFixture[str], repository: Path
+) -> None:
+    done = ai("plan", "99", port=closed_port)
+    with pytest.raises(SystemExit) as left:
+        main(["plan", "99"])
+    said = capsys.readouterr()
+    assert (done.code, done.err) == (left.value.code, said.err)
+    assert done.code == 2
+    assert "no remote" in done.err
