@@ -11,6 +11,7 @@ import os
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -20,13 +21,14 @@ from local_ai_suite.errors import AlreadyRunning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 # Marks every process that a run started (in its environment), so that `down` finds them even when
 # the run file is gone. The value is the project's folder: two clones don't touch each other.
 MARKER = "LAIS_RUN_OF"
-# psutil rounds start times to the kernel's clock tick (10 ms).
+# The kernel counts start times in clock ticks (10 ms).
 _SAME_START_S = 0.05
+_PROC = Path("/proc")
+_BOOT_ID = _PROC / "sys" / "kernel" / "random" / "boot_id"
 # Spawning takes milliseconds; the other one is stuck or waits for a person after this long.
 LOCK_TIMEOUT_S = 30.0
 
@@ -36,20 +38,46 @@ class ProcessId:
     """A process that can be told from a later one with the same pid."""
 
     pid: int
-    started: float  # seconds since the epoch
+    started: float  # seconds since this boot on Linux, since the epoch elsewhere
+    boot: str = ""  # which boot, on Linux
 
     @classmethod
     def of(cls, pid: int) -> ProcessId:
-        return cls(pid, psutil.Process(pid).create_time())
+        return cls(pid, _start_time(pid), _boot_id())
 
     def process(self) -> psutil.Process | None:
         """The live process, or ``None`` when it ended (a zombie has ended)."""
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started) < _SAME_START_S
+            same = (
+                abs(_start_time(self.pid) - self.started) < _SAME_START_S
+                and self.boot == _boot_id()
+            )
             return process if same and process.status() != psutil.STATUS_ZOMBIE else None
         except psutil.Error:
             return None
+
+
+def _start_time(pid: int) -> float:
+    """When ``pid`` started, in seconds on a clock that nobody sets.
+
+    psutil adds the time of the boot as the wall clock has it now: after the clock was set (a laptop
+    or WSL2 that woke up) every process would look like another one. Raises :class:`psutil.Error`.
+    """
+    try:
+        stat = (_PROC / str(pid) / "stat").read_bytes()
+    except OSError:
+        return psutil.Process(pid).create_time()  # no /proc: macOS
+    # proc(5): the name, field 2, may hold spaces and brackets; starttime is field 22.
+    ticks = int(stat[stat.rindex(b")") + 2 :].split()[19])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _boot_id() -> str:
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +113,19 @@ class RunState:
 
 
 def write_run(path: Path, run: RunState) -> None:
-    """Replace the run file in one step; a reader sees the old one or the new one, whole."""
+    """Replace the run file in one step; a reader sees the old one or the new one, whole.
+
+    Raises :class:`OSError` (a full disk); nothing half written is left then.
+    """
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(orjson.dumps(asdict(run), option=orjson.OPT_INDENT_2))
-    temporary.replace(path)
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(orjson.dumps(asdict(run), option=orjson.OPT_INDENT_2))
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def read_run(path: Path) -> RunState | None:

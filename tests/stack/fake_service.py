@@ -1,6 +1,6 @@
 """A service with faults.
 
-PORT [--exit-at-once CODE] [--never-ready] [--ignore-sigterm] [--child]
+PORT [--exit-at-once CODE] [--never-ready] [--ignore-sigterm] [--child] [--child-in-own-session]
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ if "--ignore-sigterm" in flags:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 else:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-if "--child" in flags:
+if "--child" in flags or "--child-in-own-session" in flags:
     # An engine of its own, which a killed service leaves behind.
-    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
+    subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(300)"],
+        start_new_session="--child-in-own-session" in flags,
+    )
 
 
 class Answer(http.server.BaseHTTPRequestHandler):

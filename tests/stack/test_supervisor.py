@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import psutil
 import pytest
 
 from local_ai_suite.paths import Paths
 from local_ai_suite.stack import restarts
+from local_ai_suite.stack import supervisor as supervisor_module
 from local_ai_suite.stack.services import ServiceSpec
 from local_ai_suite.stack.supervisor import Supervisor
-from local_ai_suite.state import RunState, ServiceState, read_run
+from local_ai_suite.state import ProcessId, RunState, ServiceState, read_run, write_run
 
 WAIT_S = 30.0
 
@@ -33,6 +38,13 @@ def supervised(paths: Paths, spec: ServiceSpec) -> Iterator[Supervisor]:
         supervisor.stop_soon()
         thread.join(WAIT_S)
         assert not thread.is_alive()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.02)
 
 
 def wait_for(paths: Paths, wanted: Callable[[ServiceState], bool]) -> ServiceState:
@@ -66,6 +78,105 @@ def test_a_killed_service_comes_back_and_says_why_it_was_away(paths, fake_servic
         assert again.process.pid != first.process.pid
         assert again.reason == "killed by SIGKILL"
         assert not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE
+
+
+def test_an_engine_in_a_session_of_its_own_does_not_outlive_its_service(
+    paths, fake_service
+) -> None:
+    """As on macOS, where no kernel ends it: each engine leads a session of its own."""
+    with supervised(paths, fake_service("--child-in-own-session")):
+        first = wait_for(paths, lambda s: s.phase == "ready")
+        orphan = psutil.Process(first.process.pid).children()[0]
+        os.kill(first.process.pid, signal.SIGKILL)
+        wait_for(paths, lambda s: s.restarts == 1)
+        assert not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_full_disk_does_not_end_what_runs(paths, fake_service, monkeypatch) -> None:
+    full = threading.Event()
+    write = supervisor_module.write_run
+
+    def write_if_there_is_room(path, run) -> None:
+        if full.is_set():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, run)
+
+    monkeypatch.setattr(supervisor_module, "write_run", write_if_there_is_room)
+    with supervised(paths, fake_service()) as supervisor:
+        first = wait_for(paths, lambda s: s.phase == "ready").process
+        full.set()
+        os.kill(first.pid, signal.SIGKILL)
+        service = supervisor._services[0]
+        until(lambda: service.state.restarts == 1 and service.state.phase == "ready")
+        assert read_run(paths.run_file).services[0].restarts == 0, "the file lags behind"
+        full.clear()
+        wait_for(paths, lambda s: s.restarts == 1)
+        full.set()
+    assert service.state.phase == "stopped"
+    assert not paths.run_file.exists()
+
+
+def test_a_run_file_that_cannot_be_written_leaves_no_half_of_one(paths, monkeypatch) -> None:
+    paths.ensure_state()
+    monkeypatch.setattr("orjson.dumps", lambda *_a, **_k: b"x" * 100)
+
+    def no_room(self, target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.replace", no_room)
+    with pytest.raises(OSError, match="No space"):
+        write_run(paths.run_file, RunState("native", "p1", 0.0, None, ()))
+    assert [file.name for file in paths.state.iterdir()] == ["logs"]
+
+
+def test_a_service_that_cannot_be_started_again_uses_its_budget_and_fails_alone(
+    paths, fake_service, monkeypatch
+) -> None:
+    monkeypatch.setattr(restarts, "FIRST_DELAY_S", 0.01)
+    monkeypatch.setattr(restarts, "LONGEST_DELAY_S", 0.01)
+    with supervised(paths, fake_service()):
+        first = wait_for(paths, lambda s: s.phase == "ready").process
+
+        def no_process(*_a, **_k):
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+        monkeypatch.setattr("subprocess.Popen.__init__", no_process)
+        os.kill(first.pid, signal.SIGKILL)
+        failed = wait_for(paths, lambda s: s.phase == "failed")
+    assert "cannot be started" in failed.reason
+    assert failed.restarts == restarts.MOST_IN_WINDOW
+
+
+def test_a_service_that_even_sigkill_does_not_end_is_not_waited_for_forever(
+    paths, fake_service
+) -> None:
+    """A process in uninterruptible sleep, on a dead disk or a hung GPU driver."""
+
+    class Stuck:
+        pid = 2**22 + 1  # above the kernel's largest
+
+        def poll(self) -> None:
+            return None
+
+        def terminate(self) -> None:
+            pass
+
+        def wait(self, seconds: float) -> None:
+            raise subprocess.TimeoutExpired("stuck", seconds)
+
+    service = supervisor_module.Supervised(fake_service(), paths)
+    service._process = Stuck()
+    service.stop()
+    assert service.state.phase == "stopped"
+
+
+def test_a_clock_that_was_set_changes_nobody_s_identity(monkeypatch) -> None:
+    mine = ProcessId.of(os.getpid())
+    told = psutil.Process.create_time
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: told(self) + 3600)
+    if sys.platform == "linux":
+        assert mine.process() is not None
+    assert replace(mine, boot="an earlier one").process() is None
 
 
 def test_a_service_that_never_started_is_not_started_again(paths, fake_service) -> None:
@@ -115,8 +226,6 @@ def test_half_a_run_file_is_no_run_file(paths: Paths, content: bytes) -> None:
 
 
 def test_a_pid_used_again_is_not_believed(paths: Paths) -> None:
-    from local_ai_suite.state import ProcessId, write_run
-
     paths.ensure_state()
     mine = ProcessId.of(os.getpid())
     stale = ProcessId(mine.pid, mine.started - 100)

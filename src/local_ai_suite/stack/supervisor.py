@@ -55,11 +55,12 @@ REASON_LINES = 5
 class Supervised:
     """One service and its process; :meth:`tick` is the only place that changes its state."""
 
-    def __init__(self, spec: ServiceSpec, log_file: Path, environment: dict[str, str]) -> None:
+    def __init__(self, spec: ServiceSpec, paths: Paths) -> None:
         self.spec = spec
-        self.log_file = log_file
+        self.log_file = paths.logs / f"{spec.name}.log"
         self.state = ServiceState(spec.name, spec.port, "stopped")
-        self._environment = environment
+        self._project = paths.project
+        self._environment = {**os.environ, **spec.environment, MARKER: str(paths.project)}
         self._process: subprocess.Popen[bytes] | None = None
         self._budget = RestartBudget()
         self._next_start = 0.0
@@ -93,7 +94,10 @@ class Supervised:
 
     def tick(self, now: float) -> None:
         if self.state.phase == "restarting" and now >= self._next_start:
-            self.start()
+            try:
+                self.start()
+            except OSError as exc:  # no more processes or memory: that passes, or the budget ends
+                self._not_running(f"cannot be started: {exc}", now)
         if self._process is None:
             return
         if (code := self._process.poll()) is not None:
@@ -117,9 +121,11 @@ class Supervised:
             self._next_probe = now + READY_EVERY_S
 
     def _died(self, code: int, now: float) -> None:
-        reason = _describe_exit(code)
-        end_tree(self._children_left())
+        end_tree(self._orphans())
         self._process = None
+        self._not_running(_describe_exit(code), now)
+
+    def _not_running(self, reason: str, now: float) -> None:
         delay = self._budget.next_delay(now) if self._was_ready else None
         if delay is None:
             why = "" if self._was_ready else " before it was ready"
@@ -152,21 +158,24 @@ class Supervised:
             except subprocess.TimeoutExpired:
                 log.warning("%s ignored SIGTERM for %.0f s", self.spec.name, STOP_GRACE_S)
             end_tree(tree)
-            self._process.wait(KILL_WAIT_S)
+            try:
+                self._process.wait(KILL_WAIT_S)
+            except subprocess.TimeoutExpired:  # it waits for a device or a disk
+                log.warning("%s (pid %d) does not end", self.spec.name, self._process.pid)
         self._process = None
         self.state = replace(self.state, phase="stopped", process=None, since=time.time())
 
-    def _children_left(self) -> list[psutil.Process]:
-        """Processes of the dead service's session: engines that a killed service left behind."""
-        if self._process is None:
-            return []
-        session = self._process.pid
+    def _orphans(self) -> list[psutil.Process]:
+        """What the dead service left behind: processes of this run that are nobody's child here.
+
+        Not by session: engines have sessions of their own. (On Linux the kernel ends them too.)
+        """
         found = []
-        for process in psutil.process_iter():
+        for process in marked_processes(self._project):
             try:
-                if os.getsid(process.pid) == session and process.pid != session:
+                if os.getpid() not in {parent.pid for parent in process.parents()}:
                     found.append(process)
-            except (OSError, psutil.Error):
+            except psutil.Error:
                 continue
         return found
 
@@ -231,11 +240,7 @@ class Supervisor:
     """Runs the services of one phase until told to stop."""
 
     def __init__(self, specs: Iterable[ServiceSpec], paths: Paths, phase: str, digest: str) -> None:
-        environment = dict(os.environ)
-        self._services = [
-            Supervised(spec, paths.logs / f"{spec.name}.log", {**environment, **spec.environment})
-            for spec in specs
-        ]
+        self._services = [Supervised(spec, paths) for spec in specs]
         self._paths = paths
         self._run = RunState(
             runtime="native",
@@ -246,6 +251,7 @@ class Supervisor:
             settings_digest=digest,
         )
         self._stopping = False
+        self._unwritten: str | None = None  # why the run file is behind
 
     def stop_soon(self, *_: object) -> None:
         self._stopping = True
@@ -255,7 +261,7 @@ class Supervisor:
         try:
             for service in self._services:
                 service.start()
-                self._publish()
+                self._publish(must=True)
             while not self._stopping:
                 now = time.monotonic()
                 for service in self._services:
@@ -269,11 +275,24 @@ class Supervisor:
             end_tree(p for p in marked_processes(self._paths.project) if p.pid != os.getpid())
             self._paths.run_file.unlink(missing_ok=True)
 
-    def _publish(self) -> None:
+    def _publish(self, *, must: bool = False) -> None:
+        """Write the run file when something changed.
+
+        A full disk must not end what runs: it is tried again, and said once.
+        """
         run = replace(self._run, services=tuple(service.state for service in self._services))
-        if run != self._run:
-            self._run = run
+        if run == self._run:
+            return
+        try:
             write_run(self._paths.run_file, run)
+        except OSError as exc:
+            if must:
+                raise
+            if self._unwritten != str(exc):
+                log.warning("the run file cannot be written, status lags behind: %s", exc)
+            self._unwritten = str(exc)
+        else:
+            self._run, self._unwritten = run, None
 
 
 def main() -> None:
@@ -282,7 +301,6 @@ def main() -> None:
     paths = find_paths()
     settings = load_settings(paths)
     specs = phase_services(phase, settings, os.environ[MASTER_KEY_VARIABLE])
-    os.environ[MARKER] = str(paths.project)
     supervisor = Supervisor(specs, paths, phase, digest)
     signal.signal(signal.SIGTERM, supervisor.stop_soon)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the terminal that ran `up`
