@@ -157,7 +157,11 @@ def alone():
     folder = os.path.join(PROJECT, ".cache")
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, "bootstrap.lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("Waiting for another command that is preparing this folder ...")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
@@ -188,3 +192,9 @@ if __name__ == "__main__":
         main()
     except KeyboardInterrupt:
         stop(130, "stopped; run the same command again to go on")
+    except OSError as trouble:  # a read-only folder, a full disk, files of another user
+        stop(
+            FAILED,
+            "error: %s" % trouble,
+            "  The project folder must be yours, writable, and on a disk with 2 GB of room.",
+        )

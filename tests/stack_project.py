@@ -48,9 +48,7 @@ class Project:
     def environ(self) -> dict[str, str]:
         """The environment of a person in this folder: nothing of the test run's own."""
         return {
-            **{
-                k: v for k, v in os.environ.items() if not k.startswith(("LAIS_", "MAKE", "MFLAGS"))
-            },
+            **{k: v for k, v in os.environ.items() if not k.startswith(NOT_HANDED_ON)},
             "LAIS_PROJECT": str(self.folder),
             "LAIS_STATE": str(self.folder / ".state"),
             "RUNTIME": "native",

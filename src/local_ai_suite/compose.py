@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from local_ai_suite.errors import NotBuiltYet, PortInUse, StackError
 
@@ -58,9 +61,31 @@ def compose_environment(settings: Settings, paths: Paths, owner: tuple[int, int]
         "API_GATEWAY_PORT": str(settings.api_gateway_port),
         "INFERENCE_PORT": str(settings.inference_port),
         "BIND_ADDRESS": settings.bind_address,
+        "LAIS_PUBLISH": published_address(settings.bind_address),
         "ALLOWED_HOSTS": ",".join(settings.allowed_hosts),
         "LAIS_USER": f"{owner[0]}:{owner[1]}",
     }
+
+
+def published_address(bind_address: str) -> str:
+    """``BIND_ADDRESS`` as the short form of ``ports`` takes it: a number, IPv6 in brackets."""
+    if bind_address == "localhost":
+        return "127.0.0.1"
+    return f"[{bind_address}]" if ipaddress.ip_address(bind_address).version == 6 else bind_address
+
+
+def parse_containers(stdout: str) -> list[dict[str, Any]]:
+    """What ``docker compose ps --format json`` printed, one object a container.
+
+    One object a line since Compose 2.21, one array before (docker/compose#10918).
+    Raises :class:`ValueError`.
+    """
+    found: list[dict[str, Any]] = []
+    for line in stdout.splitlines():
+        if line.startswith(("{", "[")):
+            value = orjson.loads(line)
+            found += value if isinstance(value, list) else [value]
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +113,12 @@ _COMPLAINTS = (
         ("permission denied", "docker.sock"),
         "this user may not use Docker (no permission for its socket)",
         "sudo usermod -aG docker $USER, then log in again; or set RUNTIME=native in .env.",
+    ),
+    Complaint(
+        ("could not be found in this wsl",),  # Docker Desktop's stand-in for `docker`
+        "Docker Desktop is not connected to this WSL distribution",
+        "Docker Desktop, Settings, Resources, WSL integration: turn this distribution on; or set "
+        "RUNTIME=native in .env.",
     ),
     Complaint(
         ("cannot connect to the docker daemon",),

@@ -19,6 +19,7 @@
     │   │   └── ContextOverflow   the prompt is longer than the context; both numbers known
     │   └── BadAnswer         an answer came and cannot be used: cut short, not JSON, no sense
     ├── HistoryError          the assistant's conversations cannot be read or written  exit 1
+    ├── DiskError             a file of the suite cannot be read or written           exit 74
     ├── ApprovalError         an action is not approved, expired, or was changed      exit 8
     └── NotBuiltYet           a later phase                                           exit 9
 
@@ -28,6 +29,7 @@ is a defect: the command line prints one line with the log file's path and exits
 
 from __future__ import annotations
 
+import errno
 from typing import Any, ClassVar
 
 
@@ -147,6 +149,38 @@ class BadAnswer(NetworkError):
 
 class HistoryError(SuiteError):
     code = "history"
+
+
+class DiskError(SuiteError):
+    """A full disk, a read-only folder, a file of another user; the exit code is sysexits' EX_IOERR.
+
+    Where the file has a story of its own (a model, `.env`), its own error is raised instead.
+    """
+
+    code = "disk"
+    exit_code = 74
+
+    @classmethod
+    def of(cls, exc: OSError) -> DiskError | None:
+        """``exc`` in words; ``None`` for one that is about something else."""
+        hint = _FULL_OR_LOCKED.get(exc.errno or 0)
+        if exc.filename is not None and exc.errno in {errno.EACCES, errno.EPERM}:
+            hint = _NOT_YOURS
+        if hint is None:
+            return None
+        place = f"{exc.filename}: " if exc.filename is not None else ""  # a full disk tells none
+        return cls(f"{place}{exc.strerror or exc}", hint=hint)
+
+
+_FULL_OR_LOCKED = {
+    errno.ENOSPC: "The disk is full: make room, then run the same command again.",
+    errno.EDQUOT: "Your quota on this disk is used up: make room, then run the command again.",
+    errno.EROFS: "The disk is mounted read-only: move the project to one that can be written.",
+}
+_NOT_YOURS = (
+    "Does it belong to another user (was a command run with sudo)? sudo chown -R $USER on the "
+    "project's folder gives it back."
+)
 
 
 class ApprovalError(SuiteError):

@@ -20,7 +20,7 @@ def log_to_file(folder: Path, name: str) -> Path:
     Older files of the same name are removed but for the newest 20.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    old = sorted(folder.glob(f"{name}-*.log"), key=lambda file: file.stat().st_mtime)
+    old = sorted(folder.glob(f"{name}-*.log"), key=_written_at)
     for file in old[:-_KEPT_RUNS]:
         file.unlink(missing_ok=True)
     path = folder / f"{name}-{os.getpid()}.log"
@@ -32,6 +32,13 @@ def log_to_file(folder: Path, name: str) -> Path:
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     return path
+
+
+def _written_at(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:  # another command has just removed it
+        return 0.0
 
 
 def log_to_stderr(level: int = logging.INFO) -> None:

@@ -304,7 +304,9 @@ class _Log:
         self._lines: deque[str] = deque(maxlen=TAIL_LINES)
         self._rest = b""
         self._written = 0
-        self._file = self._open() if path else None
+        self._file: int | None = None
+        with contextlib.suppress(OSError):
+            self._file = self._open() if path else None
 
     def _open(self) -> int:
         assert self._path is not None  # noqa: S101
@@ -367,7 +369,9 @@ class _Log:
         # A full disk must not stop the child: its log is what we can spare.
         with contextlib.suppress(OSError):
             if self._written + len(chunk) > LARGEST_LOG:
-                os.close(self._file)
+                # Forgotten first: a closed number soon means somebody else's file or socket.
+                full, self._file = self._file, None
+                os.close(full)
                 self._path.replace(self._path.with_name(self._path.name + ".1"))
                 self._file = self._open()
             self._written += os.write(self._file, chunk)

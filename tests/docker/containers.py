@@ -21,6 +21,16 @@ def docker(*words: str) -> str:
     return done.stdout
 
 
+def logs(container: str) -> str:
+    """All that the container said: the services log to stderr."""
+    done = subprocess.run(
+        ["docker", "logs", container],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        timeout=DOCKER_TIMEOUT_S, check=True,
+    )  # fmt: skip
+    return done.stdout
+
+
 def compose_project(project: Project) -> str:
     return compose.project_name(Paths(project.folder, project.folder / ".state"))
 

@@ -97,7 +97,8 @@ stop_engine() {
 }
 trap stop_engine EXIT
 
-install dockerd docker.io iptables
+# An engine elsewhere (Docker Desktop, DOCKER_HOST) needs no dockerd here.
+docker info >/dev/null 2>&1 || install dockerd docker.io iptables
 engine
 plugins
 base_image

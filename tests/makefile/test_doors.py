@@ -117,3 +117,20 @@ def test_a_phase_to_come_says_so_and_fails(phase: str) -> None:
     done = run("make", "-s", phase)
     assert done.returncode != 0
     assert "not built yet" in done.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / ".cache").touch()  # as good as read-only, also for root
+    script = (
+        "import sys, runpy\n"
+        f"sys.argv = [{str(tmp_path / 'scripts' / 'bootstrap.py')!r}]\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    (tmp_path / "scripts").mkdir()
+    for name in ("scripts/bootstrap.py", "scripts/bootstrap.txt", "uv.lock", "pyproject.toml"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    done = run(sys.executable, "-c", script)
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+    assert ".cache" in done.stderr
+    assert "writable" in done.stderr

@@ -49,6 +49,8 @@ def test_ctrl_c_during_up_leaves_nothing_running(fresh: Project) -> None:
     )
     wait_until(lambda: "local_ai_suite.engine.server" in services(fresh))
     up.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    up.send_signal(signal.SIGINT)  # a person presses it twice
     _, stderr = up.communicate(timeout=WAIT_S)
     assert up.returncode == 130
     assert "Traceback" not in stderr

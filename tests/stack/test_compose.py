@@ -10,7 +10,7 @@ import yaml
 from local_ai_suite import compose
 from local_ai_suite.errors import NotBuiltYet, PortInUse
 from local_ai_suite.paths import Paths
-from local_ai_suite.settings import Settings
+from local_ai_suite.settings import KEYS, SECRET_KEYS, Settings
 
 DOCKER = Path(__file__).parents[2] / "docker"
 
@@ -37,6 +37,13 @@ SAID = [
             "running?"
         ),
         "RUNTIME=native",
+    ),
+    (
+        (
+            "The command 'docker' could not be found in this WSL 2 distro. We recommend to "
+            "activate the WSL integration in Docker Desktop settings."
+        ),
+        "WSL integration",
     ),
     ("failed to register layer: write /usr/lib/x: no space left on device", "docker system df"),
     ("Error response from daemon: Mounts denied: the path /mnt/e is not shared", "File sharing"),
@@ -108,8 +115,43 @@ def test_the_images_of_the_code_are_the_files_defaults() -> None:
     assert compose.PYTHON_IMAGE in (DOCKER / "Dockerfile").read_text()
 
 
+# Settings of the machine outside, and secrets, which the containers read from .env only.
+OUTSIDE = {"RUNTIME", "LISTEN_ADDRESS", "AI_HISTORY", "HF_ENDPOINT"} | SECRET_KEYS
+
+
+@pytest.mark.parametrize("service", ["inference", "api-gateway"])
+def test_each_setting_reaches_the_containers_from_the_environment(service: str) -> None:
+    """``REQUIRE_KEY=true make up-p1`` must not mean less in Docker than natively."""
+    services = yaml.safe_load((DOCKER / "compose.p1.yml").read_text())["services"]
+    given = services[service]["environment"]
+    expected = set(KEYS) - OUTSIDE
+    if service == "api-gateway":
+        expected -= {"LLAMA_SERVER"}
+    assert expected <= set(given)
+    assert not SECRET_KEYS & set(given)
+
+
+@pytest.mark.parametrize(
+    ("bind_address", "published"),
+    [("127.0.0.1", "127.0.0.1"), ("localhost", "127.0.0.1"), ("::1", "[::1]"), ("::", "[::]")],
+)
+def test_every_bind_address_has_a_form_that_compose_takes(
+    bind_address: str, published: str
+) -> None:
+    assert compose.published_address(bind_address) == published
+
+
+def test_containers_are_read_from_new_and_old_compose() -> None:
+    new = '{"Service":"inference","State":"running"}\n{"Service":"api-gateway"}\n'
+    old = '[{"Service":"inference","State":"running"},{"Service":"api-gateway"}]\n'
+    both = [{"Service": "inference", "State": "running"}, {"Service": "api-gateway"}]
+    assert compose.parse_containers(new) == compose.parse_containers(old) == both
+    assert compose.parse_containers("") == compose.parse_containers("[]\n") == []
+
+
 def test_nothing_is_published_beyond_loopback_by_default() -> None:
     services = yaml.safe_load((DOCKER / "compose.p1.yml").read_text())["services"]
     published = [port for service in services.values() for port in service["ports"]]
     assert len(published) == 2
-    assert all(port.startswith("${BIND_ADDRESS:-127.0.0.1}:") for port in published)
+    default = "${LAIS_PUBLISH:-${BIND_ADDRESS:-127.0.0.1}}:"
+    assert all(port.startswith(default) for port in published)

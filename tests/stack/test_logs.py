@@ -28,16 +28,19 @@ def test_following_sees_new_lines_new_files_and_rotation(tmp_path: Path) -> None
             file.write("f\n")
         (tmp_path / "api-gateway.log").write_text("born\n")
         yield
+        with inference.open("a") as file:
+            file.write("last words")
         native._keep_old_log(inference)
         inference.write_text("after rotation\n")
         yield
 
     change = steps()
     followed = logs.follow(tmp_path, sleep=lambda _s: next(change))
-    assert [next(followed) for _ in range(4)] == [
+    assert [next(followed) for _ in range(5)] == [
         ("inference", "one"),
         ("api-gateway", "born"),
         ("inference", "half"),
+        ("inference", "last words"),
         ("inference", "after rotation"),
     ]
     assert (tmp_path / "inference.log.1").read_text().startswith("old")

@@ -1,21 +1,29 @@
 """``lais``: the command line.
 
 A verb's module is imported when the verb is called, so that ``lais --help`` and the terminal
-assistant start in milliseconds. Exit codes: 0 done; 1 the answer is no; 2 to 9 see ``errors.py``;
-70 a defect of ours; 130 Ctrl-C.
+assistant start in milliseconds. Exit codes: 0 done; 1 the answer is no; 2 to 9 and 74 see
+``errors.py``; 70 a defect of ours; 130 Ctrl-C.
 """
 
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from local_ai_suite import __version__
-from local_ai_suite.errors import SuiteError
+from local_ai_suite.errors import DiskError, SuiteError, UsageError
+from local_ai_suite.log import log_to_file
+from local_ai_suite.paths import find_paths
 from local_ai_suite.result import error_as_json, error_as_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 EX_SOFTWARE = 70  # sysexits.h: an internal error
 INTERRUPTED = 130  # 128 + SIGINT, what a shell expects
@@ -95,15 +103,46 @@ def main(argv: list[str] | None = None) -> None:
     try:
         code: Any = lais.main(args=arguments, prog_name="lais", standalone_mode=False)
     except click.ClickException as exc:
-        exc.show()
+        if as_json:
+            click.echo(error_as_json(verb, UsageError(exc.format_message())))
+        else:
+            exc.show()
         sys.exit(exc.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
         sys.exit(INTERRUPTED)
     except SuiteError as exc:
-        click.echo(error_as_json(verb, exc) if as_json else error_as_text(exc), err=not as_json)
-        sys.exit(exc.exit_code)
-    except BrokenPipeError:
-        sys.stderr.close()  # `lais ... | head`: the reader left; nothing to say
-        sys.exit(0)
+        _fail(verb, exc, as_json)
+    except OSError as exc:
+        _fail(verb, DiskError.of(exc) or _defect(verb, exc), as_json)
+    except Exception as exc:  # noqa: BLE001  (the last line of defence; see errors.py)
+        _fail(verb, _defect(verb, exc), as_json)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+class Defect(SuiteError):
+    """An exception that nobody expected."""
+
+    code = "defect"
+    exit_code = EX_SOFTWARE
+
+
+def _defect(verb: str, exc: Exception) -> Defect:
+    """``exc`` in one line, its traceback in a log file."""
+    file = _keep_traceback(verb, exc)
+    hint = f"The details are in {file}" if file else "Its log could not be written."
+    return Defect(f"this should not happen: {type(exc).__name__}: {exc}", hint=hint)
+
+
+def _keep_traceback(verb: str, exc: Exception) -> Path | None:
+    try:
+        file = log_to_file(find_paths().ensure_state() / "logs", "defect")
+    except OSError:
+        return None
+    log.error("lais %s", verb, exc_info=exc)
+    return file
+
+
+def _fail(verb: str, error: SuiteError, as_json: bool) -> NoReturn:
+    click.echo(error_as_json(verb, error) if as_json else error_as_text(error), err=not as_json)
+    sys.exit(error.exit_code)

@@ -39,17 +39,26 @@ def status_command(as_json: bool) -> int:
 
 @click.command()
 @click.option("-f", "--follow", is_flag=True, help="Go on with new lines until Ctrl-C.")
-@click.option("-n", "--lines", default=50, show_default=True, help="Lines of each service.")
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(min=0),
+    default=50,
+    show_default=True,
+    help="Lines of each service.",
+)
 @json_option
 def logs_command(follow: bool, lines: int, as_json: bool) -> int:
     """The logs of all services, each line with its service's name."""
     paths = find_paths()
     folder = paths.ensure_state() / "logs"
-    if as_json:
-        data = [{"service": name, "line": line} for name, line in logs.last_lines(folder, lines)]
-        return show(Result("logs", "", {"lines": data}), as_json=True)
     run = read_run(paths.run_file)
-    if run is not None and run.runtime == "docker":
+    in_docker = run is not None and run.runtime == "docker"
+    if as_json:
+        found = docker.last_lines(paths, lines) if in_docker else logs.last_lines(folder, lines)
+        data = [{"service": name, "line": line} for name, line in found]
+        return show(Result("logs", "", {"lines": data}), as_json=True)
+    if in_docker:
         return subprocess.call(docker.follow_command(paths, lines, follow=follow))
     colours: dict[str, str] = {}
     for name, line in logs.last_lines(folder, lines):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 DEMO_LINE = (
     "This is the small demo model: no chat model was found. For a real one: "
-    "lais models pull chat, or put a .gguf file into models/; then make restart"
+    ".venv/bin/lais models pull chat, or put a .gguf file into models/; then make restart"
 )
 
 
@@ -93,8 +93,10 @@ def down_command(as_json: bool) -> int:
 def restart_command(ctx: click.Context, phase: str, as_json: bool) -> int:
     """Stop, then start PHASE again."""
     services.check_phase(phase)
-    load_settings(find_paths())  # a wrong .env must not stop what runs
+    paths = find_paths()
+    # What would keep it from starting again must not stop what runs.
+    ensure_ready(load_settings(paths), paths)
     with progress(as_json) as report:
-        runtime.down(find_paths(), report)
+        runtime.down(paths, report)
     code: int = ctx.invoke(up_command, phase=phase, as_json=as_json)
     return code

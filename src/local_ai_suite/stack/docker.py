@@ -7,17 +7,15 @@ import os
 import shutil
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-
-import orjson
 
 from local_ai_suite import compose
 from local_ai_suite.errors import StackError
 from local_ai_suite.state import RunState, ServiceState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from local_ai_suite.paths import Paths
     from local_ai_suite.settings import Settings
@@ -85,7 +83,7 @@ def engine_trouble() -> StackError | None:
         if done.returncode != 0:
             if missing:
                 return StackError(missing, hint="Install the package docker-compose-plugin.")
-            return compose.explain(done.stderr)
+            return compose.explain(done.stderr or done.stdout)
     return None
 
 
@@ -147,7 +145,7 @@ def _source_of(image: str) -> str | None:
 
 def wants_gpu(settings: Settings) -> tuple[bool, str]:
     """Whether to ask Docker for a GPU, and what to warn about when it has none to give."""
-    if settings.cuda_visible_devices == "":
+    if settings.cuda_visible_devices in {"", "-1"} or settings.n_gpu_layers == 0:
         return False, ""  # the specification's rollback: CUDA_VISIBLE_DEVICES=""
     done = _run(["docker", "info", "--format", "{{json .Runtimes}}"], ASK_TIMEOUT_S)
     has_runtime = done is not None and '"nvidia"' in done.stdout
@@ -177,31 +175,42 @@ def _gpu_trouble(
 
 def services(paths: Paths, run: RunState) -> RunState:
     """``run`` with its services' states as Docker tells them."""
-    found = {str(item.get("Service")): item for item in containers(paths)}
-    return RunState(
-        run.runtime,
-        run.stack_phase,
-        run.started,
-        None,
-        tuple(_state(service, found.get(service.name)) for service in run.services),
-        run.settings_digest,
-    )
+    try:
+        found = {str(item.get("Service")): item for item in ask_containers(paths)}
+        absent = "no container"
+    except StackError as exc:
+        found, absent = {}, exc.message
+    states = tuple(_state(service, found.get(service.name), absent) for service in run.services)
+    return replace(run, services=states)
 
 
 def containers(paths: Paths) -> list[dict[str, Any]]:
     """Compose's view of this project's containers; empty when Docker does not answer."""
-    if shutil.which("docker") is None:
+    try:
+        return ask_containers(paths)
+    except StackError:
         return []
+
+
+def ask_containers(paths: Paths) -> list[dict[str, Any]]:
+    """As :func:`containers`; raises :class:`StackError` when Docker does not answer."""
     words = ["docker", "compose", "-p", compose.project_name(paths), "ps", "-a", "--format", "json"]
+    if shutil.which("docker") is None:
+        raise StackError("docker is not installed", hint="Is it on PATH?")
     done = _run(words, ASK_TIMEOUT_S)
-    if done is None or done.returncode != 0:
-        return []
-    return [orjson.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    if done is None:
+        raise StackError("the Docker engine does not answer", hint="Restart Docker.")
+    if done.returncode != 0:
+        raise compose.explain(done.stderr or done.stdout)
+    try:
+        return compose.parse_containers(done.stdout)
+    except ValueError as exc:
+        raise StackError(f"`docker compose ps` cannot be read: {exc}") from exc
 
 
-def _state(service: ServiceState, container: dict[str, Any] | None) -> ServiceState:
+def _state(service: ServiceState, container: dict[str, Any] | None, absent: str) -> ServiceState:
     if container is None:
-        return ServiceState(service.name, service.port, "stopped", reason="no container")
+        return ServiceState(service.name, service.port, "stopped", reason=absent)
     running = container.get("State") == "running"
     health = container.get("Health") or "healthy"
     phases = {"healthy": "ready", "starting": "starting", "unhealthy": "unhealthy"}
@@ -217,18 +226,27 @@ def logs(paths: Paths, service: str, lines: int) -> list[str]:
     return done.stdout.splitlines() if done else []
 
 
+def last_lines(paths: Paths, lines: int) -> Iterator[tuple[str, str]]:
+    """The last ``lines`` of each container as ``(service, line)``."""
+    for service in PORTS:
+        for line in logs(paths, service, lines):
+            yield service, line
+
+
 def follow_command(paths: Paths, lines: int, *, follow: bool) -> list[str]:
     """The command that prints all containers' logs with prefixes."""
     words = ["docker", "compose", "-p", compose.project_name(paths), "logs", "-n", str(lines)]
     return [*words, *(["-f"] if follow else [])]
 
 
-def stop(paths: Paths) -> int:
+def stop(paths: Paths, *, surely: bool = False) -> int:
     """Remove this project's containers and network; returns how many containers there were.
 
-    The named volume stays: it holds state, as a data folder would.
+    The named volume stays: it holds state, as a data folder would. With ``surely`` (there must be
+    some) a Docker that does not answer raises :class:`StackError`: the containers would come back
+    with it.
     """
-    count = len(containers(paths))
+    count = len(ask_containers(paths) if surely else containers(paths))
     if count:
         words = ["docker", "compose", "-p", compose.project_name(paths)]
         done = _run([*words, "down", "--remove-orphans", "--timeout", "20"], DOWN_TIMEOUT_S)
@@ -279,7 +297,8 @@ def _run(
         return subprocess.run(
             words,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=timeout_s,
             env=environment,
             cwd=cwd,
@@ -288,3 +307,5 @@ def _run(
         )
     except subprocess.TimeoutExpired:
         return None
+    except OSError as exc:  # a `docker` that is there and cannot be started
+        return subprocess.CompletedProcess(words, 126, "", f"docker: {exc}")

@@ -24,10 +24,13 @@ def log_files(folder: Path) -> list[Path]:
 def last_lines(folder: Path, count: int) -> Iterator[tuple[str, str]]:
     """The last ``count`` lines of each service as ``(service, line)``."""
     for path in log_files(folder):
-        with path.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
-            lines = file.read().decode("utf-8", errors="replace").splitlines()
-        for line in lines[-count:]:
+        try:
+            with path.open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+                lines = file.read().decode("utf-8", errors="replace").splitlines()
+        except FileNotFoundError:  # a new run has just moved it away
+            continue
+        for line in lines[len(lines) - min(count, len(lines)) :]:
             yield path.stem, line
 
 
@@ -45,7 +48,11 @@ def follow(
                 known = opened.get(path.stem)
                 if known is None or known[0] != inode:
                     if known is not None:
+                        # The last words before the rotation, also without a newline at their end.
+                        words = rest.pop(path.stem, b"") + known[1].read()
                         known[1].close()
+                        for line in words.splitlines():
+                            yield path.stem, line.decode("utf-8", errors="replace")
                     file = path.open("rb")
                     if first:
                         file.seek(0, os.SEEK_END)

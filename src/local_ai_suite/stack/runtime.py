@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import signal
+import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +24,7 @@ from local_ai_suite.stack.supervisor import tail
 from local_ai_suite.state import exclusive, marked_processes, read_run, write_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from local_ai_suite.paths import Paths
     from local_ai_suite.settings import Settings
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 POLL_S = 0.1
 DEFAULT_MODEL = "local-chat"
+GATEWAY = "api-gateway"
 LOG_LINES = 12
 # Longer than any service's own bound (services.py): this one only ends what they forgot.
 SERVICES_TIMEOUT_S = 180.0
@@ -36,6 +40,8 @@ SERVICES_TIMEOUT_S = 180.0
 ENDED = frozenset({"failed", "exited", "dead", "unhealthy"})
 # The engine's own load timeout is a setting; this is what the stack adds before it gives up.
 MODEL_SLACK_S = 30.0
+# A machine on its knees answers late; a service that hangs never does.
+SLOW_ANSWER_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +54,13 @@ class UpOutcome:
     notes: tuple[str, ...]
 
 
-def address(settings: Settings) -> str:
-    """What a client is given as its base URL."""
-    return f"http://localhost:{settings.api_gateway_port}/v1"
+def address(settings: Settings, run: RunState | None = None) -> str:
+    """What a client is given as its base URL; the port of ``run`` when something runs.
+
+    The settings may have changed since it was started.
+    """
+    gateway = [service.port for service in run.services if service.name == GATEWAY] if run else []
+    return f"http://localhost:{(*gateway, settings.api_gateway_port)[0]}/v1"
 
 
 def settings_digest(settings: Settings) -> str:
@@ -89,12 +99,26 @@ def up(phase: str, settings: Settings, paths: Paths, report: Callable[[str], Non
         ready = _wait_for_services(paths, report)
         key = settings.litellm_master_key
         _load_default(ready, settings, report, key)
-        stack = status.report(ready, address=address(settings), key=key)
+        stack = status.report(ready, address=address(settings, ready), key=key)
     except BaseException:  # Ctrl-C too: nothing half started is left
         if ours:
-            down(paths, report)
+            with _uninterrupted():
+                down(paths, report)
         raise
     return UpOutcome(stack, already, time.monotonic() - began, tuple(notes))
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """An impatient second Ctrl-C must not stop the cleaning up, which is bounded."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread gets signals
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _start(
@@ -106,8 +130,11 @@ def _start(
     if marked_processes(paths.project) or paths.run_file.exists():
         ended = native.sweep(paths)
         notes.append(f"the last run had crashed; {ended} leftover processes were ended")
+    report("choosing the runtime")
     choice = docker.choose(settings)
     report(f"runtime {choice.runtime}: {choice.reason}")
+    if choice.runtime == "docker" and docker.stop(paths):
+        notes.append("containers that an interrupted start had left behind were removed")
     check_free("INFERENCE_PORT", settings.inference_port)
     check_free("API_GATEWAY_PORT", settings.api_gateway_port)
     digest = settings_digest(settings)
@@ -174,10 +201,18 @@ def _load_default(
 ) -> None:
     """Load ``local-chat``, so that the first question is not the one that waits.
 
-    Raises :class:`LoadFailed` with the engine's reason. A stack of embedding models only has none.
+    Raises :class:`LoadFailed` with the engine's reason, :class:`StackError` when the engine
+    service says nothing. A stack of embedding models only has no ``local-chat``.
     """
     port = next(service.port for service in run.services if service.name == "inference")
-    chat = next((m for m in status.engine_models(port, key) if m.get("id") == DEFAULT_MODEL), None)
+    models = status.engine_models(port, key)
+    if not models and probe.ask(port, "/health", timeout_s=SLOW_ANSWER_S) is None:
+        raise StackError(
+            f"the engine service was ready and does not answer on port {port} any more",
+            hint="make logs shows what it does.",
+        )
+    models = models or status.engine_models(port, key)
+    chat = next((model for model in models if model.get("id") == DEFAULT_MODEL), None)
     if chat is None or chat["meta"]["status"] == "ready":
         return
     report(f"loading {DEFAULT_MODEL} ({chat['meta']['file']})")
@@ -216,17 +251,16 @@ def down(paths: Paths, report: Callable[[str], None]) -> int:
 
 
 def _stop(paths: Paths, report: Callable[[str], None]) -> int:
-    containers = docker.stop(paths)
+    run = read_run(paths.run_file)
+    containers = docker.stop(paths, surely=run is not None and run.runtime == "docker")
     return containers + native.stop(paths, report)
 
 
 def current(paths: Paths, settings: Settings) -> status.StackReport:
     """What runs now, also after the supervisor was killed."""
-    run = _refreshed(paths)
-    watched = run is not None
-    return status.report(
-        run or read_run(paths.run_file),
-        address=address(settings),
-        key=settings.litellm_master_key,
-        watched=watched,
-    )
+    run = read_run(paths.run_file)
+    watched = run is None or run.runtime == "docker" or native.running(paths) is not None
+    if run is not None and run.runtime == "docker":
+        run = docker.services(paths, run)
+    key = settings.litellm_master_key
+    return status.report(run, address=address(settings, run), key=key, watched=watched)
