@@ -11,6 +11,7 @@ import tarfile
 import threading
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from local_ai_suite.engine import build
@@ -34,7 +35,8 @@ elif {fails}:
     print("[ 50%] Building"); print("fatal error: no such header"); sys.exit(2)
 else:
     tree = pathlib.Path(words[words.index("--build") + 1]); (tree / "bin").mkdir()
-    for part in (10, 60, 100): print(f"[{{part:3}}%] Building CXX object")
+    for part in (10, 60, 100): print(f"[{{part:3}}%] Building CXX object", flush=True)
+    if {endless}: print("pid", __import__("os").getpid(), flush=True); __import__("time").sleep(60)
     server = tree / "bin" / "llama-server"
     server.write_text("#!/bin/sh\\necho 'version: 77 (stand-in)'\\n"); server.chmod(0o755)
 """
@@ -88,8 +90,9 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None
     folder = tmp_path / "tools"
     folder.mkdir()
 
-    def make(*, fails: bool = False, without: str = "") -> None:
-        (folder / "cmake").write_text(CMAKE.format(python=sys.executable, fails=fails))
+    def make(*, fails: bool = False, endless: bool = False, without: str = "") -> None:
+        text = CMAKE.format(python=sys.executable, fails=fails, endless=endless)
+        (folder / "cmake").write_text(text)
         for name in ("make", "cc", "c++"):
             (folder / name).write_text("#!/bin/sh\n")
         for tool in folder.iterdir():
@@ -218,3 +221,20 @@ def test_what_was_built_is_written_down_as_json(
     text = (built_engine(paths).parent / "build.json").read_text()
     assert json.loads(text)["cuda"] is False
     assert "-DGGML_NATIVE=ON" in json.loads(text)["flags"]
+
+
+def test_ctrl_c_ends_the_compilers_too(
+    paths: Paths, served: Callable[[bytes], str], tools: Callable[..., None]
+) -> None:
+    tools(endless=True)
+
+    def interrupt(what: str, part: float | None) -> None:
+        if what == "compiling" and part == 1.0:
+            raise KeyboardInterrupt
+
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    with pytest.raises(KeyboardInterrupt):
+        build.build(paths, cuda=False, pin=pin_of(served(GOOD), GOOD), progress=interrupt)
+    left = {child.pid for child in psutil.Process().children(recursive=True)} - before
+    assert not left
+    assert not built_engine(paths).exists()

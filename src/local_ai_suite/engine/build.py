@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tarfile
 import time
@@ -248,18 +249,22 @@ def _compile(
 
 
 def _run(command: Sequence[str], log: IO[str], watch: Callable[[str], None]) -> None:
-    """Run a command to its end; Ctrl-C ends it too. Raises EngineError with its last lines."""
+    """Run a command to its end; Ctrl-C ends its whole tree. Raises EngineError."""
     tail: list[str] = []
     with subprocess.Popen(
         ["nice", "-n", "10", *command] if shutil.which("nice") else command,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, errors="replace",
+        text=True, errors="replace", start_new_session=True,
     ) as process:  # fmt: skip
         assert process.stdout is not None  # noqa: S101
-        for line in process.stdout:
-            log.write(line)
-            tail = [*tail[1 - _LOG_LINES :], line.rstrip()]
-            watch(line)
+        try:
+            for line in process.stdout:
+                log.write(line)
+                tail = [*tail[1 - _LOG_LINES :], line.rstrip()]
+                watch(line)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)  # compilers keep nothing worth a goodbye
+            raise
     if process.returncode != 0:
         telling = [line for line in tail if "rror" in line] or tail
         raise EngineError(
