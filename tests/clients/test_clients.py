@@ -5,15 +5,15 @@ a text answer, and a whole tool loop at whose end a file is there.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import Person
 
+HERE = Path(__file__).parent
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(900)]
 
 HELLO = "Hello from the scripted model."
@@ -119,3 +119,24 @@ def test_openai_for_javascript_from_the_environment(person: Person, npm: Path) -
     )
     exported = person.lais("connect", "env")
     assert HELLO in person.run("sh", "-c", f"{exported}\nnode {script}")
+
+
+SEEN = {
+    "whole": HELLO,
+    "streamed": HELLO,
+    "asked": ["Seoul"],
+    "looped": "It is sunny in Seoul, 21 degrees.",
+}
+
+
+def test_the_ai_sdk_from_the_environment(person: Person, npm: Path) -> None:
+    exported = person.lais("connect", "env")
+    said = person.run("sh", "-c", f"{exported}\nnode {HERE / 'npm' / 'ask_ai_sdk.mjs'}")
+    assert json.loads(said.splitlines()[-1]) == SEEN, said
+
+
+def test_langchain_from_the_environment(person: Person, llm: Path) -> None:
+    exported = person.lais("connect", "env")
+    script = HERE / "python" / "ask_langchain.py"
+    said = person.run("sh", "-c", f"{exported}\n{llm / 'python'} {script}")
+    assert json.loads(said.splitlines()[-1]) == SEEN, said
