@@ -132,3 +132,23 @@ def test_words_that_are_not_utf8_are_no_crash(
 )
 def test_no_gpu_is_asked_for_when_the_cpu_was_chosen(settings: Settings) -> None:
     assert docker.wants_gpu(settings) == (False, "")
+
+
+@pytest.mark.parametrize(
+    ("settings", "fails"),
+    [
+        (Settings(), True),
+        (Settings(bind_address="0.0.0.0", require_key=True), True),
+        # Published there and not on loopback: it cannot be asked from here, which is no failure.
+        (Settings(bind_address="192.0.2.7", require_key=True), False),
+    ],
+)
+def test_an_engine_service_that_does_not_answer_is_no_success(
+    settings: Settings, fails: bool, free_port: int
+) -> None:
+    silent = replace(RUN, services=(ServiceState("inference", free_port, "ready"),))
+    if fails:
+        with pytest.raises(StackError, match=str(free_port)):
+            runtime._load_default(silent, settings, quiet, None)
+    else:
+        runtime._load_default(silent, settings, quiet, None)

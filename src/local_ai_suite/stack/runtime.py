@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from local_ai_suite.state import RunState
 
 POLL_S = 0.1
+ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 (compared with, not bound)
 DEFAULT_MODEL = "local-chat"
 GATEWAY = "api-gateway"
 LOG_LINES = 12
@@ -206,7 +207,7 @@ def _load_default(
     """
     port = next(service.port for service in run.services if service.name == "inference")
     models = status.engine_models(port, key)
-    if not models and probe.ask(port, "/health", timeout_s=SLOW_ANSWER_S) is None:
+    if not models and _asked_here(settings) and _is_silent(port):
         raise StackError(
             f"the engine service was ready and does not answer on port {port} any more",
             hint="make logs shows what it does.",
@@ -230,6 +231,15 @@ def _load_default(
             f"{DEFAULT_MODEL} ({chat['meta']['file']}) did not load: {error.get('message')}",
             hint="Check the file with `make preflight`, or set another CHAT_MODEL in .env.",
         )
+
+
+def _asked_here(settings: Settings) -> bool:
+    """Whether 127.0.0.1 is among the published addresses."""
+    return settings.on_loopback or settings.bind_address in ANY_ADDRESS
+
+
+def _is_silent(port: int) -> bool:
+    return probe.ask(port, "/health", timeout_s=SLOW_ANSWER_S) is None
 
 
 def _error_of(body: bytes) -> dict[str, Any]:
