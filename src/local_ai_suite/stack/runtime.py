@@ -36,7 +36,7 @@ DEFAULT_MODEL = "local-chat"
 GATEWAY = "api-gateway"
 LOG_LINES = 12
 # Longer than any service's own bound (services.py): this one only ends what they forgot.
-SERVICES_TIMEOUT_S = 180.0
+SERVICES_TIMEOUT_S = 240.0
 # A service in one of these won't come back by itself.
 ENDED = frozenset({"failed", "exited", "dead", "unhealthy"})
 # The engine's own load timeout is a setting; this is what the stack adds before it gives up.

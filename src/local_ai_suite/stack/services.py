@@ -70,8 +70,9 @@ def phase_services(phase: str, settings: Settings, master_key: str) -> tuple[Ser
             command=(sys.executable, "-m", "local_ai_suite.gateway.server"),
             port=settings.api_gateway_port,
             ready_path="/health/readiness",
-            # LiteLLM alone (GATEWAY_RELAY=off) took up to 14 s on two idle cores without bytecode.
-            ready_timeout_s=90.0,
+            # The relay is there at once. LiteLLM alone (GATEWAY_RELAY=off) took 5 to 14 s on two
+            # idle cores and 88 s on two that ten others used.
+            ready_timeout_s=180.0,
             environment={
                 **shared,
                 "INFERENCE_API_BASE": settings.inference_api_base,
