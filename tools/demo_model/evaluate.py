@@ -36,7 +36,7 @@ _SERVE = """
 import sys, xllamacpp
 p = xllamacpp.CommonParams()
 p.model.path, p.n_ctx, p.n_parallel = sys.argv[1], 4096, 1
-p.hostnames, p.port, p.cpuparams.n_threads = ["127.0.0.1"], 0, 2
+p.hostnames, p.port, p.cpuparams.n_threads = ["127.0.0.1"], 0, 1
 p.n_gpu_layers, p.fit_params, p.warmup, p.use_jinja = 0, False, False, True
 server = xllamacpp.Server(p)
 print(server.listening_address, flush=True)

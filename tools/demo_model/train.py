@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 HERE = Path(__file__).parent
-BATCH_TOKENS = 2048  # in each process
+BATCH_TOKENS = 1280  # in each process
 POOL = 1500  # documents that are sorted by length together
 LENGTHS = (48, 64, 80, 96, 128, 160, 192, 256, 384, 512, 768, 1024, 2048)
 SAVE_SECONDS = 120
@@ -90,8 +90,8 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--rate", type=float, default=0.02)
-    parser.add_argument("--warm", type=int, default=50, help="steps over which the rate rises")
+    parser.add_argument("--rate", type=float, default=0.012)
+    parser.add_argument("--warm", type=int, default=20, help="steps over which the rate rises")
     parser.add_argument("--build", type=Path, default=HERE / "build")
     options = parser.parse_args()
     options.build.mkdir(exist_ok=True)
@@ -110,7 +110,6 @@ def learn(rank: int, options: argparse.Namespace, meeting: str) -> None:
     tokenizer = Tokenizer.from_file(str(HERE / "tokenizer.json"))
     model = Demo(Config(vocab=tokenizer.get_vocab_size())).to(device)
     rank or print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f}M parameters on {device}")
-    compiled = torch.compile(model, dynamic=True)
     matrices = [p for p in model.blocks.parameters() if p.dim() == 2]
     others = [p for p in model.parameters() if p.dim() == 1 or p is model.token_embd.weight]
     muon = torch.optim.Muon(matrices, lr=options.rate, momentum=0.95, weight_decay=0.01)
@@ -151,7 +150,7 @@ def learn(rank: int, options: argparse.Namespace, meeting: str) -> None:
                 group["lr"] = rate * scale
         tokens, wanted = inputs.to(device), learnt[:, 1:].to(device)
         with torch.autocast(device, torch.bfloat16):
-            logits = compiled(tokens[:, :-1], wanted)
+            logits = model(tokens[:, :-1], wanted)
         loss = F.cross_entropy(logits.float(), tokens[:, 1:][wanted])
         loss.backward()
         flat = torch.cat([p.grad.flatten() for p in parameters]) / options.processes

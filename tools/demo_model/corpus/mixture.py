@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from . import code, words
+from . import code, copying, words
 from .conversation import Document, Tool, Turn, assistant, user
 from .facts import FACTS
 from .phrasing import question
@@ -26,19 +26,9 @@ SYSTEM = (
 ).split("|")  # fmt: skip
 
 SHARES = {
-    "fact": 26,
-    "talk": 6,
-    "unknown": 6,
-    "sum": 9,
-    "string": 7,
-    "json": 11,
-    "code": 6,
-    "fim": 9,
-    "completion": 1,
-    "tool": 20,
-    "no_tool": 4,
-    "long": 1,
-}
+    "tool": 25, "fact": 20, "fim": 14, "json": 12, "sum": 8, "string": 5, "unknown": 5, "no_tool": 5,
+    "talk": 4, "code": 3, "copy": 2, "completion": 1, "long": 1,
+}  # fmt: skip
 
 
 def documents(seed: int, shares: dict[str, int] | None = None) -> Iterator[Document]:
@@ -57,6 +47,8 @@ def _document(rng: random.Random, kind: str) -> Document:
         return Document(raw=code.completion_text(rng))
     if kind == "long":
         return _long(rng)
+    if kind == "copy":
+        return copying.document(rng)
     korean = rng.random() < 0.3
     turns: list[Turn] = []
     tools: list[Tool] = []
