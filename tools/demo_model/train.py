@@ -56,9 +56,11 @@ def encode(tokenizer: Tokenizer, document: Document) -> tuple[list[int], list[bo
     return ids, learnt
 
 
-def batches(tokenizer: Tokenizer, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(
+    tokenizer: Tokenizer, seed: int, shares: dict[str, int] | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
     """tokens [batch, length] and learnt [batch, length], without end."""
-    source, rng = documents(seed), random.Random(seed)
+    source, rng = documents(seed, shares), random.Random(seed)
     while True:
         pool = [encode(tokenizer, d) for d in itertools.islice(source, POOL)]
         pool = sorted((p for p in pool if len(p[0]) <= LENGTHS[-1]), key=lambda p: len(p[0]))
@@ -88,6 +90,7 @@ def main() -> None:
     parser.add_argument(
         "--begin", type=float, default=0.0, help="where in its fall the rate begins"
     )
+    parser.add_argument("--shares", type=json.loads, help="JSON: kinds of documents and their shares")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--rate", type=float, default=0.012)
@@ -132,7 +135,7 @@ def learn(rank: int, options: argparse.Namespace, meeting: str) -> None:
         )
         path.with_suffix(".new").replace(path)
 
-    for inputs, learnt in batches(tokenizer, options.seed + step + 1_000_003 * rank):
+    for inputs, learnt in batches(tokenizer, options.seed + step + 1_000_003 * rank, options.shares):
         done = (
             (step - first) / options.steps
             if options.steps
