@@ -52,7 +52,7 @@ def engine(
 
 @pytest.fixture(scope="module")
 def sdk(engine: httpx.Client) -> Iterator[openai.OpenAI]:
-    base_url = f"{engine.base_url}v1".replace("//v1", "/v1")
+    base_url = f"{str(engine.base_url).rstrip('/')}/v1"
     with openai.OpenAI(base_url=base_url, api_key="none", max_retries=0, timeout=30) as client:
         yield client
 

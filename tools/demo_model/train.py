@@ -90,7 +90,9 @@ def main() -> None:
     parser.add_argument(
         "--begin", type=float, default=0.0, help="where in its fall the rate begins"
     )
-    parser.add_argument("--shares", type=json.loads, help="JSON: kinds of documents and their shares")
+    parser.add_argument(
+        "--shares", type=json.loads, help="JSON: kinds of documents and their shares"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--rate", type=float, default=0.012)
@@ -135,7 +137,9 @@ def learn(rank: int, options: argparse.Namespace, meeting: str) -> None:
         )
         path.with_suffix(".new").replace(path)
 
-    for inputs, learnt in batches(tokenizer, options.seed + step + 1_000_003 * rank, options.shares):
+    for inputs, learnt in batches(
+        tokenizer, options.seed + step + 1_000_003 * rank, options.shares
+    ):
         done = (
             (step - first) / options.steps
             if options.steps
