@@ -34,6 +34,7 @@ _STARTED_S = 120.0
 _STOPPED_S = 30.0
 _TIMEOUT_S = 60.0
 _PLACEHOLDER = "sk-placeholder"
+MASTER_KEY = "sk-master-0123456789abcdef0123"
 
 
 @dataclass
@@ -136,7 +137,7 @@ def _service(room: str, project: Path, port_key: str, probe: str, **environ: str
         "EMBED_MODEL": "scripted-embed.gguf",
         "CTX_SIZE": str(CONTEXT),
         "PARALLEL": str(SLOTS),
-        "LITELLM_MASTER_KEY": "sk-master-0123456789abcdef0123",
+        "LITELLM_MASTER_KEY": MASTER_KEY,
         port_key: str(port),
     }
     log = project / f"{room}-{port}.log"
