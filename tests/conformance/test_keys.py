@@ -58,6 +58,13 @@ def test_without_it_each_api_says_401_in_its_own_words(keyed: str, headers: dict
     assert isinstance(said.json()["error"], str)
 
 
+def test_health_is_told_to_everybody(keyed: str) -> None:
+    for path in ("/health/liveliness", "/health/readiness"):
+        assert httpx.get(keyed + path, timeout=30).status_code == 200
+    assert httpx.get(f"{keyed}/v1/models", timeout=30).status_code == 401
+    assert httpx.get(f"{keyed}/metrics", timeout=30).status_code == 401
+
+
 def test_the_sdks_know_the_refusal(keyed: str) -> None:
     with pytest.raises(openai.AuthenticationError):
         openai.OpenAI(base_url=f"{keyed}/v1", api_key="sk-wrong").models.list()

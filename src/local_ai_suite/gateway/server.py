@@ -37,7 +37,7 @@ from local_ai_suite.paths import find_paths
 from local_ai_suite.settings import load_settings
 from local_ai_suite.wire.asgi import ClientGone, answer, header, read_body
 from local_ai_suite.wire.envelope import api_of, error_body
-from local_ai_suite.wire.guard import Guard, Refusal, cors_headers, host_set
+from local_ai_suite.wire.guard import Admitted, Guard, Refusal, cors_headers, host_set
 from local_ai_suite.wire.serve import Server, listen, run
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LONGEST_ID = 128
+# Who starts the services (the supervisor, Docker's health check) asks these, and has no key.
+_KEYLESS = frozenset({"/health", "/health/liveliness", "/health/readiness"})
 
 
 class Gateway:
@@ -152,6 +154,8 @@ class Gateway:
 
     async def _admit(self, call: Call, scope: Scope, receive: Receive) -> None:
         verdict = self.guard.check(scope["headers"])
+        if isinstance(verdict, Refusal) and verdict.status == 401 and call.path in _KEYLESS:
+            verdict = Admitted(key=None, origin=None)
         if isinstance(verdict, Refusal):
             if verdict.status == 401 and await self._litellm_judges(call, scope, receive):
                 return
