@@ -6,7 +6,7 @@ LAIS := .venv/bin/lais
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up-p1 up-p2 up-p3 down restart status logs preflight test test-docker test-clients test-slow lint bench env env-dev
+.PHONY: help up-p1 up-p2 up-p3 down restart status logs preflight test test-docker test-clients test-slow lint bench env env-any env-dev
 
 help:  ## Show this help
 	@awk 'BEGIN {FS = ":.*## "; print "Local AI Suite: your own AI on your own machine.\n"} \
@@ -15,6 +15,9 @@ help:  ## Show this help
 
 env:
 	@$(PYTHON) scripts/bootstrap.py
+# Stopping and looking need no fresh environment: they work after a `git pull` without a network.
+env-any:
+	@[ -x $(LAIS) ] || $(PYTHON) scripts/bootstrap.py
 env-dev:
 	@$(PYTHON) scripts/bootstrap.py --dev
 
@@ -24,13 +27,13 @@ up-p2: env  ## Start phase 2 (documents, RAG): not built yet
 	@$(LAIS) up p2 $(ARGS)
 up-p3: env  ## Start phase 3 (MCP tools): not built yet
 	@$(LAIS) up p3 $(ARGS)
-down: env  ## Stop everything
+down: env-any  ## Stop everything
 	@$(LAIS) down $(ARGS)
 restart: env  ## Stop, then start again
 	@$(LAIS) restart $(ARGS)
-status: env  ## What runs, since when, with which models and memory
+status: env-any  ## What runs, since when, with which models and memory
 	@$(LAIS) status $(ARGS)
-logs: env  ## Follow the logs of all services (Ctrl-C ends)
+logs: env-any  ## Follow the logs of all services (Ctrl-C ends)
 	@$(LAIS) logs -f $(ARGS)
 preflight: env  ## Check this machine before starting
 	@$(LAIS) doctor --preflight $(ARGS)

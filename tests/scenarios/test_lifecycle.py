@@ -136,3 +136,23 @@ def test_the_env_file_is_made_once_private_and_with_a_key(fresh: Project) -> Non
     shown = [" ".join(process.cmdline()) for process in fresh.processes()]
     shown += [path.read_text(errors="replace") for path in (fresh.folder / ".state").rglob("*.log")]
     assert not any(secret in text for text in shown), "no secret in argv or logs"
+
+
+def test_a_gateway_that_hangs_is_not_called_healthy(fresh: Project) -> None:
+    assert fresh.lais("up").returncode == 0
+    gateway = next(p for p in fresh.processes() if "local_ai_suite.gateway.server" in p.cmdline())
+    gateway.suspend()
+    try:
+        status = fresh.lais("status", "--json")
+    finally:
+        gateway.resume()
+    assert status.returncode == 1
+    phases = {s["name"]: s["phase"] for s in json.loads(status.stdout)["data"]["services"]}
+    assert phases == {"inference": "ready", "api-gateway": "not answering"}
+
+
+def test_another_address_serves_this_machine_too(fresh: Project) -> None:
+    fresh.environment |= {"BIND_ADDRESS": "127.0.0.2", "LISTEN_ADDRESS": "127.0.0.2"}
+    done = fresh.lais("up")
+    assert done.returncode == 0, done.stderr
+    assert fresh.chat_until_answered()["choices"]

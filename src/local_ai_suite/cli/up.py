@@ -50,6 +50,11 @@ def progress(quiet: bool) -> Iterator[Callable[[str], None]]:
 @json_option
 def up_command(phase: str, as_json: bool) -> int:
     """Start PHASE (p1) and wait until it answers."""
+    return bring_up("up", phase, as_json=as_json)
+
+
+def bring_up(command: str, phase: str, *, as_json: bool) -> int:
+    """What ``up`` does, and ``restart`` after its ``down``; ``command`` names the envelope."""
     paths = find_paths()
     services.check_phase(phase)
     log_to_file(paths.ensure_state() / "logs", "up")
@@ -60,7 +65,9 @@ def up_command(phase: str, as_json: bool) -> int:
     with progress(as_json) as report:
         outcome = runtime.up(phase, settings, paths, report)
     warnings = (*settings.warnings, *outcome.notes)
-    return show(Result("up", up_text(outcome), asdict(outcome), warnings=warnings), as_json=as_json)
+    return show(
+        Result(command, up_text(outcome), asdict(outcome), warnings=warnings), as_json=as_json
+    )
 
 
 def up_text(outcome: UpOutcome) -> str:
@@ -89,8 +96,7 @@ def down_command(as_json: bool) -> int:
 @click.command()
 @click.argument("phase", default="p1")
 @json_option
-@click.pass_context
-def restart_command(ctx: click.Context, phase: str, as_json: bool) -> int:
+def restart_command(phase: str, as_json: bool) -> int:
     """Stop, then start PHASE again."""
     services.check_phase(phase)
     paths = find_paths()
@@ -98,5 +104,4 @@ def restart_command(ctx: click.Context, phase: str, as_json: bool) -> int:
     ensure_ready(load_settings(paths), paths)
     with progress(as_json) as report:
         runtime.down(paths, report)
-    code: int = ctx.invoke(up_command, phase=phase, as_json=as_json)
-    return code
+    return bring_up("restart", phase, as_json=as_json)

@@ -19,6 +19,8 @@ PHASES = {
     "p3": "MCP tools",
 }
 BUILT = ("p1",)
+# What answers 200 only when a service will serve requests.
+READY_PATHS = {"inference": "/health", "api-gateway": "/health/readiness"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ def phase_services(phase: str, settings: Settings, master_key: str) -> tuple[Ser
             name="inference",
             command=(sys.executable, "-m", "local_ai_suite.engine.server"),
             port=settings.inference_port,
-            ready_path="/health",
+            ready_path=READY_PATHS["inference"],
             # Python, imports and finding the engine; models are loaded after that.
             ready_timeout_s=60.0,
             environment=shared,
@@ -69,7 +71,7 @@ def phase_services(phase: str, settings: Settings, master_key: str) -> tuple[Ser
             name="api-gateway",
             command=(sys.executable, "-m", "local_ai_suite.gateway.server"),
             port=settings.api_gateway_port,
-            ready_path="/health/readiness",
+            ready_path=READY_PATHS["api-gateway"],
             # The relay is there at once. LiteLLM alone (GATEWAY_RELAY=off) took 5 to 14 s on two
             # idle cores and 88 s on two that ten others used.
             ready_timeout_s=180.0,

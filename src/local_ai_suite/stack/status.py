@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from local_ai_suite.stack import probe
+from local_ai_suite.stack.services import READY_PATHS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from local_ai_suite.state import RunState, ServiceState
 
 MIB = 1024 * 1024
+# A service that is up answers this from memory; `status` must not hang with one that is stuck.
+READY_TIMEOUT_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,10 @@ def _service(state: ServiceState, now: float, runtime: str) -> ServiceReport:
     phase = state.phase
     if runtime == "native" and phase in {"ready", "starting"} and process is None:
         phase = "dead"  # its supervisor has not seen it yet, or is gone itself
+    elif phase == "ready":
+        answer = probe.ask(state.port, READY_PATHS[state.name], timeout_s=READY_TIMEOUT_S)
+        if answer is None or answer[0] != http.client.OK:
+            phase = "not answering"
     return ServiceReport(
         name=state.name,
         phase=phase,

@@ -34,6 +34,7 @@ STALL_S = 300.0
 BACKLOG = 2048
 
 _LOOPBACKS = {"127.0.0.1", "localhost", "::1"}
+_ALL_ADDRESSES = {"0.0.0.0", "::"}  # noqa: S104 (compared with)
 _PORT_TRIES = 20
 
 
@@ -55,14 +56,22 @@ class Listeners(list[socket.socket]):
 
 
 def listen(address: str, port: int) -> Listeners:
-    """Bind ``address``; a loopback address binds both, 127.0.0.1 and ::1.
+    """Bind ``address``; a loopback address binds both, 127.0.0.1 and ::1, and so does another
+    one beside itself: the gateway and the checks of this machine reach the services there.
 
     ``localhost`` may resolve to ::1 only in WSL2 (WSL#4671), so one of the two is not enough;
     a machine without IPv6 gets the other. Raises PortInUse.
     """
     if address not in _LOOPBACKS:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        return Listeners([_bind(family, address, port)])
+        found = Listeners([_bind(family, address, port)])
+        if address not in _ALL_ADDRESSES:
+            try:
+                found.extend(listen("127.0.0.1", found.port))
+            except PortInUse:
+                found.close()
+                raise
+        return found
     for attempt in range(_PORT_TRIES):
         first = _bind(socket.AF_INET, "127.0.0.1", port)
         found = Listeners([first])
