@@ -87,10 +87,10 @@ def direct(folder: Path) -> Iterator[Target]:
 
 
 @contextlib.contextmanager
-def pool(folder: Path) -> Iterator[str]:
+def pool(folder: Path, **environ: str) -> Iterator[str]:
     """The engine service with a chat model and an embedding model; its address without /v1."""
     project = make_project(folder)
-    with _service("engine", project, "INFERENCE_PORT", "/health") as url:
+    with _service("engine", project, "INFERENCE_PORT", "/health", **environ) as url:
         for model in ("local-chat", "local-embed"):
             loaded = httpx.post(f"{url}/models/load", json={"model": model}, timeout=_STARTED_S)
             assert loaded.status_code == 200, loaded.text
