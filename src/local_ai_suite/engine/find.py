@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -158,7 +159,7 @@ def _embedded(env: Mapping[str, str], ask: Ask) -> FoundEngine:
         source="embedded",
         command=command,
         reason="the embedded engine is installed and nothing else was found before it",
-        version=parse_version(ask([*command, "--version"], env)),
+        version=f"{metadata.version('xllamacpp')} (xllamacpp)",
         gpu=None if listed is None else bool(devices),
         devices=devices,
         flags=None,
