@@ -91,6 +91,16 @@ def test_copilot_cli(person: Person, npm: Path) -> None:
     assert written(person) == "pelican"
 
 
+def test_cline(person: Person, npm: Path) -> None:
+    """Its settings are its own command's business: what `lais connect` prints is run as it is."""
+    person.commands.append(npm)
+    printed = json.loads(person.lais("connect", "cline", "--json"))["data"]["steps"][0]
+    assert "Provider configured" in person.run("sh", "-c", printed)
+    assert HELLO in person.run("cline", "Say hello to me please")
+    assert WRITTEN in person.run("cline", "write it with cline")
+    assert written(person) == "pelican"
+
+
 def test_llm(person: Person, llm: Path) -> None:
     person.commands.append(llm)
     person.lais("connect", "llm", "--yes")
