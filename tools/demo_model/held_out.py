@@ -1,7 +1,9 @@
-"""What the evaluation asks: phrasings that stand in no training template. Written by hand.
+"""What the evaluation asks: phrasings written by hand, apart from the training templates.
+
+A few short ones, such as a bare greeting, stand in both: nothing checks that none does.
 
 Facts are (question, what the answer must hold). Tool requests and JSON texts have slots that
-`evaluate.py` fills from a fixed seed. `test_held_out.py`'s check: none is in the corpus' lists.
+`evaluate.py` fills from a fixed seed.
 """
 
 from __future__ import annotations
