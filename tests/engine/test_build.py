@@ -36,7 +36,9 @@ elif {fails}:
 else:
     tree = pathlib.Path(words[words.index("--build") + 1]); (tree / "bin").mkdir()
     for part in (10, 60, 100): print(f"[{{part:3}}%] Building CXX object", flush=True)
-    if {endless}: print("pid", __import__("os").getpid(), flush=True); __import__("time").sleep(60)
+    if {endless}:
+        import subprocess
+        subprocess.run(["/bin/sleep", "60"], process_group=0)  # as ninja starts its compilers
     server = tree / "bin" / "llama-server"
     server.write_text("#!/bin/sh\\necho 'version: 77 (stand-in)'\\n"); server.chmod(0o755)
 """

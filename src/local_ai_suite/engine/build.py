@@ -13,7 +13,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import tarfile
 import time
@@ -26,6 +25,7 @@ from typing import IO, TYPE_CHECKING, Any
 import httpx
 
 from local_ai_suite.errors import EngineError, NetworkError
+from local_ai_suite.process import stop_tree
 
 from .find import built_engine
 
@@ -263,7 +263,8 @@ def _run(command: Sequence[str], log: IO[str], watch: Callable[[str], None]) -> 
                 tail = [*tail[1 - _LOG_LINES :], line.rstrip()]
                 watch(line)
         except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)  # compilers keep nothing worth a goodbye
+            # Not its group: ninja gives every compiler a group of its own.
+            stop_tree(process.pid, None, stop_seconds=0.1)
             raise
     if process.returncode != 0:
         telling = [line for line in tail if "rror" in line] or tail
