@@ -21,7 +21,7 @@ from local_ai_suite.state import marked_processes
 CHECKOUT = Path(__file__).parents[1]
 COMMAND_TIMEOUT_S = 100.0
 RECOVERY_S = 60.0
-NOT_HANDED_ON = ("LAIS_", "MAKE", "MFLAGS")
+NOT_HANDED_ON = ("LAIS_", "MAKE", "MFLAGS", "ARGS")
 
 
 @dataclass
