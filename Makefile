@@ -13,7 +13,7 @@ help:  ## Show this help
 	  /^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2} \
 	  END {print "\nStart with: make up-p1"}' $(MAKEFILE_LIST)
 
-env:
+env:  ## Make the environment (.venv) without starting anything
 	@$(PYTHON) scripts/bootstrap.py
 # Stopping and looking need no fresh environment: they work after a `git pull` without a network.
 env-any:

@@ -14,10 +14,14 @@ _GUARD = "LAIS_REEXECUTED"  # set across the jump, so that a broken .venv cannot
 
 
 def environment_python():
-    """The project's interpreter, or None when there is no .venv."""
-    place = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
-    python = os.path.join(PROJECT, ".venv", *place)  # noqa: PTH118
-    return python if os.path.exists(python) else None  # noqa: PTH110
+    """The project's interpreter, or None when there is no .venv, or half of one.
+
+    `lais` is what an installation puts there last.
+    """
+    folder, suffix = ("Scripts", ".exe") if os.name == "nt" else ("bin", "")
+    place = os.path.join(PROJECT, ".venv", folder)  # noqa: PTH118
+    python, lais = (os.path.join(place, name + suffix) for name in ("python", "lais"))  # noqa: PTH118
+    return python if os.path.exists(python) and os.path.exists(lais) else None  # noqa: PTH110
 
 
 def _inside():
@@ -41,6 +45,6 @@ def enter_environment():
     environment = os.path.join(PROJECT, ".venv")  # noqa: PTH118
     sys.stderr.write(
         f"error: the project has no environment yet (looked for {environment}).\n"
-        f"  Make it with `make venv`, or with uv: `uv sync --all-extras` in {PROJECT}.\n"
+        f"  Make it with `make env` in {PROJECT}; `make up-p1` does that too.\n"
     )
     sys.exit(NO_ENVIRONMENT)

@@ -165,6 +165,15 @@ def alone():
         yield
 
 
+def system_certificates():
+    import ssl
+
+    places = ssl.get_default_verify_paths()
+    return bool(places.cafile and os.path.getsize(places.cafile)) or bool(
+        places.capath and os.listdir(places.capath)
+    )
+
+
 def make_environment(dev):
     started = time.time()
     uv = install_uv()
@@ -176,6 +185,10 @@ def make_environment(dev):
         UV_PYTHON_DOWNLOADS="never",
     )
     env.pop("VIRTUAL_ENV", None)
+    if system_certificates():
+        # As pip does: a company's proxy has its certificate there. Without any there (a bare
+        # container), uv's own list is the better one.
+        env.setdefault("UV_SYSTEM_CERTS", "true")
     words = [uv, "sync", "--project", PROJECT, "--frozen", "--all-extras", "--compile-bytecode"]
     if not dev:
         words += ["--no-dev", "--inexact"]  # development tools that are in stay in

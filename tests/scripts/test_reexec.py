@@ -48,6 +48,7 @@ def test_a_script_called_with_the_systems_python_goes_on_in_the_projects_environ
         check=True,
         timeout=SECONDS,
     )
+    (tmp_path / ".venv" / "bin" / "lais").touch()
     done = call(script, "two words", "--flag")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == f"{tmp_path / '.venv'} two words --flag"
@@ -56,15 +57,29 @@ def test_a_script_called_with_the_systems_python_goes_on_in_the_projects_environ
 def test_without_an_environment_the_script_says_how_to_make_one(tmp_path: Path) -> None:
     done = call(probe(tmp_path))
     assert done.returncode == 3
-    assert "make venv" in done.stderr
+    assert "make env" in done.stderr
     assert str(tmp_path / ".venv") in done.stderr
     assert done.stdout == ""
+
+
+def test_half_an_environment_is_none(tmp_path: Path) -> None:
+    """A download that broke off leaves a Python without the suite."""
+    script = probe(tmp_path)
+    subprocess.run(
+        [system_python(), "-m", "venv", "--without-pip", str(tmp_path / ".venv")],
+        check=True,
+        timeout=SECONDS,
+    )
+    done = call(script)
+    assert done.returncode == 3
+    assert "make env" in done.stderr
 
 
 def test_an_environment_that_leads_nowhere_does_not_loop(tmp_path: Path) -> None:
     script = probe(tmp_path)
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
     (tmp_path / ".venv" / "bin" / "python").symlink_to(system_python())
+    (tmp_path / ".venv" / "bin" / "lais").touch()
     done = call(script)
     assert done.returncode == 3
     assert "no environment" in done.stderr
