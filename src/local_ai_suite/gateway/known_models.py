@@ -64,7 +64,7 @@ class KnownModels:
         return value if isinstance(value, int) and value > 0 else None
 
     def _current(self) -> Mapping[str, Mapping[str, Any]] | None:
-        if self._clock() - self._asked > REFRESH_S:
+        if self._clock() - self._asked > (FRESH_S if self.entries is None else REFRESH_S):
             self.refresh_soon()
         return self.entries
 
@@ -75,8 +75,12 @@ class KnownModels:
             self._asking = asyncio.get_running_loop().create_task(self._ask())
 
     async def refresh(self) -> Mapping[str, Mapping[str, Any]] | None:
-        """Entries by name, at most a second old; ``None`` when the engine does not answer."""
-        if self._clock() - self._asked > FRESH_S:
+        """Entries by name, at most a second old; ``None`` when the engine does not answer.
+
+        That it did not answer is no news to keep: it may have started a moment ago, and a client
+        that connects right after `up` must see the limits.
+        """
+        if self.entries is None or self._clock() - self._asked > FRESH_S:
             self.refresh_soon()
         if self._asking is not None:
             await asyncio.shield(self._asking)
