@@ -59,9 +59,16 @@ class Check:
     run: Callable[[Target], None]
 
     def outcome(self, target: Target) -> str:
-        """`ok`, or what differs, in words that are the same on every run."""
+        """`ok`, or what differs, in words that are the same on every run.
+
+        llama.cpp closes a kept connection after 5 s or 100 requests; one that dies just as it is
+        used again is tried once more, as the pool of every client does.
+        """
         try:
-            self.run(target)
+            try:
+                self.run(target)
+            except httpx.RemoteProtocolError:
+                self.run(target)
         except Differs as exc:
             return str(exc)
         except (openai.APIStatusError, anthropic.APIStatusError) as exc:

@@ -46,6 +46,6 @@ def test_an_engine_that_starts_after_it_was_asked_is_known_at_once() -> None:
         assert entries["local-chat"]["meta"]["n_ctx"] == 4096
         before = engine.asked
         await known.refresh()
-        assert engine.asked == before, "what was told is fresh for a second"
+        assert engine.asked == before, "who asks at once shares one answer"
 
     asyncio.run(story())

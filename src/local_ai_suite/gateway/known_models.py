@@ -1,7 +1,7 @@
 """What the engine says about its models: limits, slots, state; and ``/v1/models`` made of it.
 
-The engine is asked when somebody wants to know and the last answer is older than a second, never
-per request: relaying reads what was last said.
+The engine is asked when somebody wants to know, by all who want to know at once together, and
+never per relayed request: relaying reads what was last said.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from local_ai_suite.gateway.config import GatewayConfig, Route
     from local_ai_suite.wire.upstream import Upstream
 
-FRESH_S = 1.0
+# Whoever asks after a model was loaded must see it loaded; this only joins those who ask at once.
+FRESH_S = 0.05
+# Between two tries of relaying to learn the limits from an engine that does not answer.
+RETRY_S = 1.0
 # The list costs the engine service nothing; one that is this slow is as good as away.
 ASK_TIMEOUT_S = 2.0
 # Limits may change when a model is loaded again: relaying looks again after this time.
@@ -29,7 +32,7 @@ _MAX_LIST = 4 * 1024 * 1024
 
 
 class KnownModels:
-    """The engine's list, asked for at most once a second."""
+    """The engine's list, asked for when it is wanted."""
 
     def __init__(
         self,
@@ -64,7 +67,7 @@ class KnownModels:
         return value if isinstance(value, int) and value > 0 else None
 
     def _current(self) -> Mapping[str, Mapping[str, Any]] | None:
-        if self._clock() - self._asked > (FRESH_S if self.entries is None else REFRESH_S):
+        if self._clock() - self._asked > (RETRY_S if self.entries is None else REFRESH_S):
             self.refresh_soon()
         return self.entries
 
@@ -75,7 +78,7 @@ class KnownModels:
             self._asking = asyncio.get_running_loop().create_task(self._ask())
 
     async def refresh(self) -> Mapping[str, Mapping[str, Any]] | None:
-        """Entries by name, at most a second old; ``None`` when the engine does not answer.
+        """Entries by name, as they are now; ``None`` when the engine does not answer.
 
         That it did not answer is no news to keep: it may have started a moment ago, and a client
         that connects right after `up` must see the limits.
