@@ -6,6 +6,8 @@ import hashlib
 import http.server
 import io
 import json
+import os
+import subprocess
 import sys
 import tarfile
 import threading
@@ -14,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from local_ai_suite.cli.main import main
 from local_ai_suite.engine import build
-from local_ai_suite.engine.find import built_engine, find_engines
+from local_ai_suite.engine.find import built_engine, find_engine, find_engines
 from local_ai_suite.errors import EngineError, NetworkError
 from local_ai_suite.settings import load_settings
 
@@ -29,13 +32,15 @@ CMAKE = """#!{python}
 import pathlib, sys
 words = sys.argv[1:]
 if "-B" in words:
-    tree = pathlib.Path(words[words.index("-B") + 1]); tree.mkdir(parents=True)
+    tree = pathlib.Path(words[words.index("-B") + 1])
     (tree / "flags").write_text(" ".join(words))
 elif {fails}:
     print("[ 50%] Building"); print("fatal error: no such header"); sys.exit(2)
 else:
-    tree = pathlib.Path(words[words.index("--build") + 1]); (tree / "bin").mkdir()
+    tree = pathlib.Path(words[words.index("--build") + 1]); (tree / "bin").mkdir(exist_ok=True)
     for part in (10, 60, 100): print(f"[{{part:3}}%] Building CXX object", flush=True)
+    print("began with", [path.name for path in tree.glob("*.o")], flush=True)
+    (tree / "done.o").touch()
     if {endless}:
         import subprocess
         subprocess.run(["/bin/sleep", "60"], process_group=0)  # as ninja starts its compilers
@@ -92,10 +97,12 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None
     folder = tmp_path / "tools"
     folder.mkdir()
 
-    def make(*, fails: bool = False, endless: bool = False, without: str = "") -> None:
+    def make(
+        *, fails: bool = False, endless: bool = False, without: str = "", ninja: bool = False
+    ) -> None:
         text = CMAKE.format(python=sys.executable, fails=fails, endless=endless)
         (folder / "cmake").write_text(text)
-        for name in ("make", "cc", "c++"):
+        for name in ("make", "cc", "c++", *(["ninja"] if ninja else [])):
             (folder / name).write_text("#!/bin/sh\n")
         for tool in folder.iterdir():
             tool.chmod(0o755)
@@ -186,6 +193,11 @@ def test_a_missing_tool_is_named_with_the_package_to_install(
     with pytest.raises(EngineError, match="cmake must be installed") as caught:
         build.build(paths, cuda=False, pin=pin_of("http://x", b""), progress=lambda *_: None)
     assert "apt-get install cmake" in caught.value.hint
+    assert "pipx install cmake" in caught.value.hint
+    tools(without="c++")
+    with pytest.raises(EngineError, match=r"a C\+\+ compiler must be installed") as caught:
+        build.build(paths, cuda=False, pin=pin_of("http://x", b""), progress=lambda *_: None)
+    assert "apt-get install g++" in caught.value.hint
 
 
 def test_no_network_is_a_network_error(paths: Paths, tools: Callable[..., None]) -> None:
@@ -240,3 +252,128 @@ def test_ctrl_c_ends_the_compilers_too(
     left = {child.pid for child in psutil.Process().children(recursive=True)} - before
     assert not left
     assert not built_engine(paths).exists()
+
+
+def interrupted(paths: Paths, pin: build.Pin) -> None:
+    """A build that ends in the middle, as with Ctrl-C or a power cut."""
+
+    def interrupt(what: str, part: float | None) -> None:
+        if what == "compiling" and part == 1.0:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build.build(paths, cuda=False, pin=pin, progress=interrupt)
+    (paths.cache / "engine" / "build" / "tree" / "done.o").touch()
+
+
+def build_log(paths: Paths) -> str:
+    return (paths.state / "logs" / "engine-build.log").read_text()
+
+
+def test_an_interrupted_build_goes_on_where_it_stopped(
+    paths: Paths, served: Callable[[bytes], str], tools: Callable[..., None]
+) -> None:
+    tools(ninja=True)
+    pin = pin_of(served(GOOD), GOOD)
+    interrupted(paths, pin)
+    served(b"gone")
+    told: list[str] = []
+    build.build(paths, cuda=False, pin=pin, progress=lambda what, _: told.append(what))
+    assert set(told) == {"configuring", "compiling"}, "neither downloaded nor unpacked again"
+    assert "began with ['done.o']" in build_log(paths)
+    assert built_engine(paths).is_file()
+
+
+def test_other_flags_other_sources_and_make_begin_anew(
+    paths: Paths, served: Callable[[bytes], str], tools: Callable[..., None]
+) -> None:
+    tools(ninja=True)
+    pin = pin_of(served(GOOD), GOOD)
+    interrupted(paths, pin)
+    build.build(paths, cuda=False, pin=pin, progress=lambda *_: None, flags=("-DOTHER=ON",))
+    assert "began with []" in build_log(paths)
+    interrupted(paths, pin)
+    newer = archive("x-2/thirdparty/llama.cpp/CMakeLists.txt", "x-2/thirdparty/llama.cpp/new.c")
+    build.build(paths, cuda=False, pin=pin_of(served(newer), newer), progress=lambda *_: None)
+    assert "began with []" in build_log(paths)
+
+
+def test_make_cannot_tell_what_was_cut_off_and_begins_anew(
+    paths: Paths, served: Callable[[bytes], str], tools: Callable[..., None]
+) -> None:
+    tools()
+    pin = pin_of(served(GOOD), GOOD)
+    interrupted(paths, pin)
+    build.build(paths, cuda=False, pin=pin, progress=lambda *_: None)
+    assert "began with []" in build_log(paths)
+
+
+def test_a_build_that_failed_begins_anew(
+    paths: Paths, served: Callable[[bytes], str], tools: Callable[..., None]
+) -> None:
+    tools(ninja=True, fails=True)
+    pin = pin_of(served(GOOD), GOOD)
+    with pytest.raises(EngineError):
+        build.build(paths, cuda=False, pin=pin, progress=lambda *_: None)
+    assert not (paths.cache / "engine" / "build" / "tree").exists()
+
+
+def lock(paths: Paths, url: str, body: bytes) -> None:
+    (paths.project / "uv.lock").write_text(
+        f'[[package]]\nname = "xllamacpp"\nversion = "1"\nsdist = {{ url = "{url}", '
+        f'hash = "sha256:{hashlib.sha256(body).hexdigest()}", size = {len(body)} }}\n'
+    )
+
+
+def test_an_engine_of_older_sources_than_are_pinned_now_is_told_as_such(
+    paths: Paths, served: Callable[[bytes], str], tools: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    tools()
+    monkeypatch.setenv("LAIS_PROJECT", str(paths.project))
+    lock(paths, served(GOOD), GOOD)
+    build.build(paths, cuda=False, progress=lambda *_: None)
+    assert not build.is_outdated(paths)
+    lock(paths, "http://x", b"newer")
+    with pytest.raises(SystemExit):
+        main(["engine", "list"])
+    told = capsys.readouterr()
+    assert told.out.startswith("* built")
+    assert "`lais engine build` makes it anew" in told.err
+
+
+def test_a_kill_of_the_command_leaves_no_compiler_behind(
+    paths: Paths, served: Callable[[bytes], str], tools: Callable[..., None]
+) -> None:
+    tools(endless=True)
+    lock(paths, served(GOOD), GOOD)
+    command = [sys.executable, "-m", "local_ai_suite", "engine", "build", "--no-cuda"]
+    with subprocess.Popen(
+        command, env={**os.environ, "LAIS_PROJECT": str(paths.project)},
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "compiling: 100 %" in line:
+                break
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert family
+        process.terminate()
+        assert process.wait(30) == 130
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_an_engine_of_another_machine_is_passed_over_with_the_remedy(
+    paths: Paths, caplog: pytest.LogCaptureFixture
+) -> None:
+    binary = built_engine(paths)
+    binary.parent.mkdir(parents=True)
+    binary.write_text("#!/bin/sh\nkill -ILL $$\n")
+    binary.chmod(0o755)
+    settings = load_settings(paths, environ={})
+    found = find_engines(settings, paths, environ={"PATH": ""})
+    assert [item.source for item in found] == ["embedded", "built"]
+    assert "lais engine build" in (found[1].problem or "")
+    assert find_engine(settings, paths, environ={"PATH": ""}).source == "embedded"
+    assert "does not run on this machine" in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from dataclasses import asdict
 from typing import Any
@@ -20,6 +21,10 @@ from local_ai_suite.settings import Settings, load_settings
 from local_ai_suite.stack import probe
 
 MIB = 2**20
+_OUTDATED = (
+    "the engine built here is of other sources than are pinned now: "
+    "`lais engine build` makes it anew"
+)
 
 
 @click.command()
@@ -68,15 +73,19 @@ def list_command(as_json: bool) -> int:
         {key: value for key, value in asdict(item).items() if key != "flags"} | {"used": not number}
         for number, item in enumerate(found)
     ]
-    lines = []
+    lines: list[str] = []
+    warnings: tuple[str, ...] = ()
     for number, item in enumerate(found):
         mark = "*" if number == 0 else " "
         gpu = {True: "GPU", False: "CPU only", None: "GPU unknown"}[item.gpu]
         lines.append(f"{mark} {item.source:<9} {item.version or 'version unknown'}, {gpu}")
         lines.append(f"    {' '.join(item.command)}")
-        lines.append(f"    {item.reason}")
+        lines.append(f"    {item.problem or item.reason}")
         lines += [f"    {device}" for device in item.devices]
-    return show(Result("engine list", "\n".join(lines), {"engines": rows}), as_json=as_json)
+        if item.source == "built" and build.is_outdated(paths):
+            warnings = (_OUTDATED,)
+    result = Result("engine list", "\n".join(lines), {"engines": rows}, warnings)
+    return show(result, as_json=as_json)
 
 
 @engine_command.command("build")
@@ -86,8 +95,12 @@ def list_command(as_json: bool) -> int:
 def build_command(cuda: bool | None, jobs: int | None, as_json: bool) -> int:
     """Compile llama-server for this machine, from pinned sources; `up` then prefers it.
 
-    Takes ten minutes on two cores; with CUDA longer.
+    Takes ten minutes on two cores; with CUDA longer. After Ctrl-C it goes on where it stopped.
     """
+    # A closed terminal or a `kill` ends the compilers as Ctrl-C does.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
     paths = find_paths()
     if cuda is None:
         cuda = build.wants_cuda(os.environ.get("PATH"), hardware.detect().gpus)

@@ -2,7 +2,8 @@
 
 The sources are the ``llama.cpp`` folder inside xllamacpp's source distribution, the same version as
 the embedded engine; ``uv.lock`` pins its address and SHA-256. Everything happens in the project's
-cache. The binary gets its place only after it has answered ``--version``.
+cache. The binary gets its place only after it has answered ``--version``. A build that was
+interrupted is taken up where it stopped; one that failed starts anew.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import httpx
+import psutil
 
 from local_ai_suite.errors import EngineError, NetworkError
 from local_ai_suite.process import stop_tree
@@ -45,6 +47,8 @@ _CHUNK = 1 << 18
 # More than the archive has ever held: a bound, not an estimate.
 _MOST_FILES, _MOST_BYTES = 50_000, 2 * 2**30
 _LOG_LINES = 25
+# The largest of llama.cpp's C++ files takes about 1 GiB to compile, a CUDA one up to 2.
+_JOB_BYTES = 3 * 2**29
 _PROGRESS = re.compile(r"^\[\s*(?:(\d+)%|(\d+)/(\d+))\]")
 
 
@@ -109,25 +113,33 @@ def build(
     progress: Callable[[str, float | None], None],
     pin: Pin | None = None,
     jobs: int | None = None,
+    flags: Sequence[str] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Built:
     """Fetch, check, unpack, compile, prove, and put the binary in its place.
 
-    ``progress`` gets what is being done and how much of it (0 to 1). Raises EngineError with the
-    end of the compiler's output, or NetworkError.
+    ``progress`` gets what is being done and how much of it (0 to 1); ``flags`` are cmake's. Raises
+    EngineError with the end of the compiler's output, or NetworkError.
     """
     began = clock()
-    pin = pin or read_pin(paths.project / "uv.lock")
+    pin = pin or read_pin(_lock(paths))
     _check_tools(cuda=cuda)
     work = paths.cache / "engine" / "build"
     work.mkdir(parents=True, exist_ok=True)
     with _alone(work / "lock"):
         _check_disk(work, DISK_NEEDED_CUDA if cuda else DISK_NEEDED)
         archive = fetch(pin, work / f"{PACKAGE}-{pin.version}.tar.gz", progress)
-        sources = unpack(archive, work / "sources", progress)
-        flags = cmake_flags(cuda=cuda)
+        sources = unpack(archive, work / "sources", progress, digest=pin.sha256)
+        flags = tuple(cmake_flags(cuda=cuda) if flags is None else flags)
         log = paths.ensure_state() / "logs" / "engine-build.log"
-        binary = _compile(sources, work / "tree", flags, jobs or _jobs(), log, progress)
+        tree = work / "tree"
+        _prepare(tree, {"sources": pin.sha256, "flags": list(flags), "ninja": _ninja()})
+        try:
+            binary = _compile(sources, tree, flags, jobs or _jobs(), log, progress)
+        except EngineError:
+            # What an interruption leaves is taken up; what failed may have made it fail.
+            shutil.rmtree(tree, ignore_errors=True)
+            raise
         built = Built(
             path=str(built_engine(paths)),
             version=_version(binary),
@@ -149,6 +161,19 @@ def read_built(paths: Paths) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def is_outdated(paths: Paths) -> bool:
+    """Whether what was built came from other sources than ``uv.lock`` pins now."""
+    built = read_built(paths)
+    try:
+        return built is not None and built.get("source_sha256") != read_pin(_lock(paths)).sha256
+    except EngineError:
+        return False  # nothing is pinned here, so nothing is newer
+
+
+def _lock(paths: Paths) -> Path:
+    return paths.project / "uv.lock"
 
 
 def fetch(pin: Pin, target: Path, progress: Callable[[str, float | None], None]) -> Path:
@@ -195,8 +220,17 @@ def _copy(
     return digest.hexdigest()
 
 
-def unpack(archive: Path, target: Path, progress: Callable[[str, float | None], None]) -> Path:
-    """Only llama.cpp's folder, with tarfile's ``data`` filter: no link or path leads out of it."""
+def unpack(
+    archive: Path, target: Path, progress: Callable[[str, float | None], None], *, digest: str
+) -> Path:
+    """Only llama.cpp's folder, with tarfile's ``data`` filter: no link or path leads out of it.
+
+    What lies there already, whole and from the same archive, stays as it is: newer files would be
+    compiled again.
+    """
+    stamp = target / ".unpacked"
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == digest:
+        return target
     progress("unpacking", None)
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
@@ -216,7 +250,30 @@ def unpack(archive: Path, target: Path, progress: Callable[[str, float | None], 
         raise EngineError(f"{archive} cannot be unpacked: {exc}", hint="Try again.") from exc
     if not (target / "CMakeLists.txt").is_file():
         raise EngineError(f"{archive} holds no {SOURCES}", hint="Report this as a defect.")
+    stamp.write_text(digest, encoding="utf-8")
     return target
+
+
+def _prepare(tree: Path, made_for: dict[str, Any]) -> None:
+    """Keep what an interrupted build has compiled for the same sources and flags.
+
+    Only where ninja builds: its log names the files that were finished. make goes by their age and
+    would link one that was cut off.
+    """
+    stamp = tree / "made-for.json"
+    text = json.dumps(made_for, sort_keys=True)
+    try:
+        same = stamp.read_text(encoding="utf-8") == text
+    except OSError:
+        same = False
+    if not (same and made_for["ninja"]):
+        shutil.rmtree(tree, ignore_errors=True)
+        tree.mkdir(parents=True)
+        stamp.write_text(text, encoding="utf-8")
+
+
+def _ninja() -> bool:
+    return shutil.which("ninja") is not None
 
 
 def _compile(
@@ -227,8 +284,7 @@ def _compile(
     log: Path,
     progress: Callable[[str, float | None], None],
 ) -> Path:
-    shutil.rmtree(tree, ignore_errors=True)
-    generator = ["-G", "Ninja"] if shutil.which("ninja") else []
+    generator = ["-G", "Ninja"] if _ninja() else []
     with log.open("w", encoding="utf-8") as file:
         progress("configuring", None)
         configure = ["cmake", "-S", str(sources), "-B", str(tree), *generator, *flags]
@@ -292,10 +348,10 @@ def _check_tools(*, cuda: bool) -> None:
     missing = [name for name, path in found.items() if path is None]
     if missing:
         packages = " ".join(wanted.get(name, "nvidia-cuda-toolkit") for name in missing)
-        raise EngineError(
-            f"to compile, {', '.join(missing)} must be installed",
-            hint=f"On Debian and Ubuntu: sudo apt-get install {packages}",
-        )
+        hint = f"On Debian and Ubuntu: sudo apt-get install {packages}."
+        if "cmake" in missing:
+            hint += " cmake is also on PyPI: pipx install cmake."
+        raise EngineError(f"to compile, {', '.join(missing)} must be installed", hint=hint)
 
 
 def _check_disk(folder: Path, needed: int) -> None:
@@ -355,6 +411,8 @@ def _sha256(path: Path) -> str:
 
 
 def _jobs() -> int:
+    """A compiler per core, as far as the free memory goes."""
+    cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    return max(1, min(cores, psutil.virtual_memory().available // _JOB_BYTES))

@@ -8,13 +8,14 @@ isn't there is an error; it is not silently replaced by the next.
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -24,6 +25,8 @@ from local_ai_suite.errors import EngineNotFound
 if TYPE_CHECKING:
     from local_ai_suite.paths import Paths
     from local_ai_suite.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 # --version, --list-devices and --help answer in milliseconds; a CUDA driver that has to wake a
 # laptop's GPU takes a few seconds.
@@ -41,7 +44,7 @@ class FoundEngine:
 
     ``gpu``: whether it can use a GPU; ``None`` if it did not say. ``devices``: what it sees now
     (``CUDA0: NVIDIA GeForce RTX 4050 Laptop GPU (6140 MiB, 5890 MiB free)``). ``flags``: the flag
-    names that it understands; ``None`` if unknown.
+    names that it understands; ``None`` if unknown. ``problem``: why it is passed over.
     """
 
     source: Source
@@ -51,6 +54,7 @@ class FoundEngine:
     gpu: bool | None = None
     devices: tuple[str, ...] = ()
     flags: frozenset[str] | None = None
+    problem: str | None = None
 
 
 def built_engine(paths: Paths) -> Path:
@@ -70,19 +74,21 @@ def find_engines(
     A named ``LLAMA_SERVER`` that can't be run raises too.
     """
     found = tuple(_candidates(settings, paths, environ, ask))
-    if not found:
+    usable = [item for item in found if item.problem is None]
+    if not usable:
         raise _none()
-    return found
+    return (*usable, *(item for item in found if item.problem is not None))
 
 
 def find_engine(
     settings: Settings, paths: Paths, *, environ: Mapping[str, str] | None = None
 ) -> FoundEngine:
     """The engine to use; the others are not asked. Raises EngineNotFound."""
-    found = next(_candidates(settings, paths, environ, None), None)
-    if found is None:
-        raise _none()
-    return found
+    for found in _candidates(settings, paths, environ, None):
+        if found.problem is None:
+            return found
+        logger.warning("%s: %s", found.command[0], found.problem)
+    raise _none()
 
 
 def _candidates(
@@ -97,11 +103,19 @@ def _candidates(
     built = built_engine(paths)
     if _runnable(built):
         reason = "`lais engine build` compiled it for this machine"
-        yield _native("built", built, reason, env, inquire)
+        yield _proved(_native("built", built, reason, env, inquire))
     if on_path := shutil.which("llama-server", path=env.get("PATH")):
         yield _native("path", Path(on_path), "it is on PATH", env, inquire)
     if importlib.util.find_spec("xllamacpp") is not None:
         yield _embedded(env, inquire)
+
+
+def _proved(built: FoundEngine) -> FoundEngine:
+    """Its instructions are those of the machine it was compiled on; the folder may have moved."""
+    if built.version is not None:
+        return built
+    problem = "it does not run on this machine; `lais engine build` makes one that does"
+    return replace(built, problem=problem)
 
 
 def _none() -> EngineNotFound:
