@@ -33,9 +33,10 @@ _QUERY = ("index", "name", "memory.total", "memory.free", "driver_version", "uui
 _OLD_QUERY = _QUERY[:-1]  # drivers before 510 do not know compute_cap
 _UNLIMITED = 1 << 60  # cgroup v1 writes "no limit" as a number near 2^63
 
-MEASURE_SECONDS = 0.3  # long enough for a steady figure, short enough for a command to wait
+READ_SECONDS = 0.3  # long enough for a steady figure, short enough for a command to wait
 READ_SAMPLE = 256 * MIB
-_BLOCK = 64 * MIB  # far larger than any cache
+COPY_SECONDS = 0.1
+_BLOCK = 32 * MIB  # two for each thread: together larger than the caches
 
 PathKind = Literal["native", "windows_drive", "network", "unknown"]
 _WINDOWS = frozenset({"drvfs", "9p", "v9fs", "virtiofs"})
@@ -298,15 +299,17 @@ def measure_memory_speed(
 ) -> float | None:
     """Bytes per second that ``threads`` threads move through memory (read and written) together.
 
-    Takes :data:`MEASURE_SECONDS` and 128 MiB per thread. ``None`` if the memory cannot be had.
+    Takes :data:`COPY_SECONDS`, and as long again to fill 64 MiB per thread. ``None`` if the memory
+    cannot be had.
     """
     try:
-        pairs = [(bytearray(_BLOCK), bytearray(_BLOCK)) for _ in range(max(1, threads))]
+        # Filled: pages that nobody has written to are all the same page, which lies in the cache.
+        pairs = [(_filled(_BLOCK), _filled(_BLOCK)) for _ in range(max(1, threads))]
     except MemoryError:
         return None
     moved = [0] * len(pairs)
     started = clock()
-    stop = started + MEASURE_SECONDS
+    stop = started + COPY_SECONDS
 
     def copy(number: int) -> None:
         # ctypes lets other threads run during a call, so the copies go side by side.
@@ -324,19 +327,23 @@ def measure_memory_speed(
     return sum(moved) / elapsed if elapsed > 0 else None
 
 
+def _filled(size: int) -> bytearray:
+    return bytearray(b"\x01") * size
+
+
 def measure_read_speed(
     path: Path, *, clock: Callable[[], float] = time.perf_counter
 ) -> float | None:
     """Bytes per second at which ``path`` is read now: from the disk, or from memory if it is there.
 
-    Reads up to :data:`READ_SAMPLE` bytes in the middle, for :data:`MEASURE_SECONDS` at most.
+    Reads up to :data:`READ_SAMPLE` bytes in the middle, for :data:`READ_SECONDS` at most.
     """
     try:
         with path.open("rb", buffering=0) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, (size - READ_SAMPLE) // 2))
             started, read = clock(), 0
-            while read < READ_SAMPLE and clock() - started < MEASURE_SECONDS:
+            while read < READ_SAMPLE and clock() - started < READ_SECONDS:
                 chunk = file.read(4 * MIB)
                 if not chunk:
                     break

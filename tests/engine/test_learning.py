@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,14 +14,14 @@ from local_ai_suite.demo import write_scripted_gguf
 from local_ai_suite.engine.learning import FILE_NAME, FitMemory
 from local_ai_suite.fit import FitPlan, FitRequest, plan
 from local_ai_suite.gguf import read_gguf
-from local_ai_suite.hardware import Hardware
+from local_ai_suite.hardware import Gpu, Hardware
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from conftest import Service
 
+FAKE = Path(__file__).parents[1] / "fakes" / "fake_llama_server.py"
 MIB, GIB = 1 << 20, 1 << 30
 
 
@@ -87,6 +90,15 @@ def test_a_state_folder_that_cannot_be_written_costs_only_the_memory(
     assert memory.learned == 300 * MIB
 
 
+def test_each_models_last_speed_is_remembered(tmp_path: Path) -> None:
+    memory = FitMemory(tmp_path)
+    memory.note_speed("local-chat", 40.0, 35.5)
+    memory.note_speed("local-code", None, 12)
+    assert FitMemory(tmp_path).speeds() == {"local-chat": (40.0, 35.5), "local-code": (None, 12)}
+    (tmp_path / FILE_NAME).write_text('{"version": 1, "speeds": {"a": [1], "b": ["x", 1]}}')
+    assert FitMemory(tmp_path).speeds() == {}
+
+
 def test_a_real_engine_takes_what_was_projected(start: Callable[..., Service]) -> None:
     service = start()
     loaded = service.client.post("/models/load", json={"model": "local-chat"}).json()
@@ -94,3 +106,71 @@ def test_a_real_engine_takes_what_was_projected(start: Callable[..., Service]) -
     (parts,) = FitMemory(service.project / ".state").loads().values()
     assert {part.part for part in parts} == {"weights", "kv_cache", "compute"}
     assert all(part.as_projected for part in parts), parts
+
+
+NVIDIA_SMI = """#!/bin/sh
+free=5790
+[ -e {marker} ] && free=4690
+echo "0, NVIDIA GeForce RTX 4050 Laptop GPU, 6140, $free, 550.1, GPU-1, 8.9"
+"""
+
+
+@pytest.fixture
+def with_gpu(start: Callable[..., Service], tmp_path: Path) -> Callable[[], Service]:
+    """A service on a machine with a card of 6 GB; while its one engine runs, 1,100 MiB of it are
+    taken, of which the engine's log names next to nothing."""
+    project, marker = tmp_path / "gpu", tmp_path / "runs"
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "nvidia-smi").write_text(NVIDIA_SMI.format(marker=marker))
+    (tools / "nvidia-smi").chmod(0o755)
+    model = write_scripted_gguf(project / "models" / "m.gguf")
+    layers = plan_on_gpu(model).n_gpu_layers
+    lines = [f"--marker {marker} --offloaded {layers}/{layers}"]
+    lines += [
+        f"--log-line 'load_tensors: CUDA0 {part} buffer size = 1.00 MiB'"
+        for part in ("model", "KV", "compute")
+    ]
+    (project / "models" / "m.gguf.fake").write_text(" ".join(lines))
+
+    def begin() -> Service:
+        return start(
+            project, LLAMA_SERVER=str(FAKE), CHAT_MODEL="m.gguf",
+            FAKE_DEVICES="  CUDA0: NVIDIA GeForce RTX 4050 Laptop GPU (6140 MiB, 5790 MiB free)",
+            PATH=f"{tools}{os.pathsep}{os.environ['PATH']}",
+        )  # fmt: skip
+
+    return begin
+
+
+def plan_on_gpu(model: Path) -> FitPlan:
+    card = Gpu(0, "NVIDIA GeForce RTX 4050 Laptop GPU", 6140 * MIB, 5790 * MIB)
+    machine = Hardware((card,), 8 * GIB, 6 * GIB)
+    found = plan(FitRequest(model=read_gguf(model), hardware=machine))
+    assert found.uses_gpu
+    return found
+
+
+def test_what_no_log_names_is_seen_in_the_cards_free_memory_and_corrects_the_margin(
+    with_gpu: Callable[[], Service],
+) -> None:
+    service = with_gpu()
+    assert service.client.get("/running").json()["learned_bytes"] == 0
+    assert service.chat().status_code == 200
+    row = service.running()
+    assert row["plan"]["n_gpu_layers"] > 0
+    beyond = 1100 * MIB - row["projected_bytes"]["CUDA0"]
+    assert beyond > 16 * MIB
+    until(lambda: service.client.get("/running").json()["learned_bytes"] == beyond)
+    service.stop()
+    again = with_gpu()
+    assert again.client.get("/running").json()["learned_bytes"] == beyond
+    assert again.chat().status_code == 200
+    assert again.running()["deviations"] == []
+
+
+def until(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from local_ai_suite.engine.ledger import Phase
 from local_ai_suite.engine.models_toml import Override
-from local_ai_suite.engine.pool import WATCH_SECONDS, Pool
+from local_ai_suite.engine.pool import Pool
 from local_ai_suite.engine.readback import Actual, Expected
+from local_ai_suite.engine.watch import WATCH_SECONDS
 from local_ai_suite.errors import FitError, LoadFailed, SuiteError
 from local_ai_suite.process import Exit
 

@@ -12,6 +12,12 @@
     --stall-after-chunks N  goes silent after N chunks, and so does all its HTTP
     --report-ctx N        /props tells another context than --ctx-size
     --offloaded N/M       the log line of layers on the GPU
+    --log-line TEXT       a further line of its log; any number
+    --marker FILE         is there while it runs
+    --saves N             a slot's save writes N bytes and tells as many tokens
+    --save-fails N        the save of slot N stops halfway, as on a full disk
+    --save-hangs          a save is never answered
+    --speed X             /metrics tells X tokens per second
 
 They may also stand in a file beside the model: MODEL.gguf.fake. Standard library only.
 """
@@ -42,6 +48,12 @@ def parse(words: list[str]) -> argparse.Namespace:
     own.add_argument("--stall-after-chunks", type=int)
     own.add_argument("--report-ctx", type=int)
     own.add_argument("--offloaded")
+    own.add_argument("--log-line", action="append", default=[])
+    own.add_argument("--marker", type=Path)
+    own.add_argument("--saves", type=int)
+    own.add_argument("--save-fails", type=int)
+    own.add_argument("--save-hangs", action="store_true")
+    own.add_argument("--speed", type=float)
     own.add_argument("--model")
     own.add_argument("--port", type=int, default=8080)
     own.add_argument("--ctx-size", type=int, default=4096)
@@ -72,7 +84,7 @@ class Fake:
             while head := await self.head(reader):
                 method, target, headers = head
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
-                await self.answer(writer, method, target.split("?")[0], headers, body)
+                await self.answer(writer, method, target, headers, body)
                 if headers.get("connection") == "close":
                     break
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -92,9 +104,10 @@ class Fake:
         return method, target, headers
 
     async def answer(
-        self, writer: asyncio.StreamWriter, method: str, path: str,
+        self, writer: asyncio.StreamWriter, method: str, target: str,
         headers: dict[str, str], body: bytes,
     ) -> None:  # fmt: skip
+        path, _, query = target.partition("?")
         if path == "/health":
             status = 200 if self.ready else 503
             await self.send(writer, status, {"status": "ok" if status == 200 else "loading"})
@@ -112,6 +125,10 @@ class Fake:
             })  # fmt: skip
         elif path == "/slots":
             await self.send(writer, 200, [{"id": 0, "is_processing": self.busy > 0}])
+        elif path == "/metrics" and self.options.speed:
+            await self.send(writer, 200, f"llamacpp:predicted_tokens_seconds {self.options.speed}")
+        elif path.startswith("/slots/") and self.options.saves is not None:
+            await self.slot(writer, int(path.rsplit("/", 1)[1]), query, json.loads(body))
         elif method == "POST" and path == "/v1/chat/completions":
             self.busy += 1
             try:
@@ -120,6 +137,22 @@ class Fake:
                 self.busy -= 1
         else:
             await self.send(writer, 404, {"error": {"message": "no such path"}})
+
+    async def slot(
+        self, writer: asyncio.StreamWriter, number: int, query: str, request: dict[str, str]
+    ) -> None:
+        file, size = Path(self.options.slot_save_path) / request["filename"], self.options.saves
+        if self.options.save_hangs:
+            await asyncio.sleep(3600)
+        if query == "action=restore":
+            size = file.stat().st_size
+            await self.send(writer, 200, {"n_restored": size, "n_read": size})
+        elif self.options.save_fails == number:
+            file.write_bytes(b"x" * (size // 2))
+            await self.send(writer, 500, {"error": {"message": "Unable to save slot"}})
+        else:
+            file.write_bytes(b"x" * size)
+            await self.send(writer, 200, {"n_saved": size, "n_written": size})
 
     async def chat(self, writer: asyncio.StreamWriter, request: dict[str, object]) -> None:
         if not request.get("stream"):
@@ -152,7 +185,7 @@ class Fake:
         await writer.drain()
 
     async def send(self, writer: asyncio.StreamWriter, status: int, value: object) -> None:
-        body = json.dumps(value).encode()
+        body = value.encode() if isinstance(value, str) else json.dumps(value).encode()
         writer.write(f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n"
                      f"Content-Length: {len(body)}\r\n\r\n".encode() + body)  # fmt: skip
         await writer.drain()
@@ -168,12 +201,18 @@ async def run(options: argparse.Namespace) -> None:
     if options.offloaded:
         print(f"0.00.000.001 I load_tensors: offloaded {options.offloaded} layers to GPU")
     print("0.00.000.002 I load_tensors:   CPU_Mapped model buffer size =     1.00 MiB", flush=True)
+    for line in options.log_line:
+        print(f"0.00.000.003 I {line}", flush=True)
+    if options.marker:
+        options.marker.touch()
     if options.crash_loading:
         await asyncio.sleep(options.load_delay)
         os.kill(os.getpid(), signal.SIGKILL)
     server = await asyncio.start_server(Fake(options).serve, "127.0.0.1", options.port)
     await done.wait()
     server.close()
+    if options.marker:
+        options.marker.unlink()
 
 
 def main() -> int:
@@ -183,6 +222,7 @@ def main() -> int:
         return 0
     if "--list-devices" in words:
         print("Available devices:")
+        print(os.environ.get("FAKE_DEVICES", ""))
         return 0
     if "--help" in words:
         print("--model --port --fit --cache-ram --slot-save-path --slots --metrics --jinja "

@@ -100,9 +100,10 @@ class TestAfterLoading:
     def test_free_memory_shows_what_no_log_names(self, files: Files) -> None:
         found = plan(FitRequest(model=files["3b"], hardware=machine(6)))
         gpu = found.devices[0]
-        after = (gpu.free_bytes or 0) - gpu.parts.total - 150 * MIB
-        assert correction(learn_free(Record(), "3b", found, {"CUDA0": after})) == 150 * MIB
-        assert learn_free(Record(), "3b", found, {}) == Record()
+        before = {"CUDA0": 5000 * MIB}
+        after = {"CUDA0": 5000 * MIB - gpu.parts.total - 150 * MIB}
+        assert correction(learn_free(Record(), "3b", found, before, after)) == 150 * MIB
+        assert learn_free(Record(), "3b", found, before, {}) == Record()
 
     def test_a_machine_that_needs_less_than_projected_teaches_nothing(self) -> None:
         assert correction(Record((("a", -500 * MIB), ("b", MIB)))) == 0

@@ -140,13 +140,27 @@ def ps_text(data: dict[str, Any]) -> str:
         shown = _context(row) if row["pid"] else ""
         name = "/".join(row["names"])[:24]
         lines.append(f"{name:<24} {row['status']:<9} {memory:>22} {shown:>16} {busy:>9}  {since}")
-        lines += [f"    {item}" for item in (*row["deviations"], row["failure"]) if item]
+        lines += [
+            f"    {item}" for item in (_speed(row), *row["deviations"], row["failure"]) if item
+        ]
     for device, room in data["capacity_bytes"].items():
         used = data["used_bytes"].get(device, 0)
         lines.append(f"{device}: {used // MIB} of {room // MIB} MiB held by models")
     engine = data["engine"]
     lines.append(f"engine: {engine['source']}, {engine['version'] or 'version unknown'}")
     return "\n".join([*lines, *data["problems"]])
+
+
+def _speed(row: dict[str, Any]) -> str:
+    """Generated against expected tokens/s, as far as they are known."""
+    expected = (row["plan"] or {}).get("tokens_per_second")
+    measured = row.get("tokens_per_second")
+    if not row["pid"] or not (expected or measured):
+        return ""
+    told = [f"{expected:.0f} tokens/s expected"] if expected else []
+    if measured:
+        told.append(f"{measured:.1f} generated")
+    return ", ".join(told)
 
 
 def _context(row: dict[str, Any]) -> str:

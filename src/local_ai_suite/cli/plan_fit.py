@@ -10,10 +10,11 @@ import click
 from local_ai_suite import fit
 from local_ai_suite.cli.model_files import find_model
 from local_ai_suite.cli.output import json_option, show
+from local_ai_suite.engine.bandwidth import MemorySpeed
 from local_ai_suite.engine.find import find_engine
 from local_ai_suite.errors import EngineNotFound, UsageError
 from local_ai_suite.gguf import read_gguf
-from local_ai_suite.hardware import Hardware, detect, measure_memory_speed, measure_read_speed
+from local_ai_suite.hardware import Hardware, detect, measure_read_speed
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
 from local_ai_suite.settings import Settings, load_settings
@@ -71,7 +72,7 @@ def plan_fit_command(
         cuda_visible_devices=None if is_imagined else settings.cuda_visible_devices,
         engine_has_gpu=has_gpu,
         disk_speed=measure_read_speed(path),
-        memory_speed=measure_memory_speed(hardware.cpu_threads or 1),
+        memory_speed=MemorySpeed(paths.state, hardware).look(),
     )
     plan = fit.plan(request)
     ways = fit.options(request, ctx) if ctx else ()

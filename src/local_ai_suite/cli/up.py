@@ -75,7 +75,7 @@ def up_text(outcome: UpOutcome) -> str:
     how = "is already up" if outcome.already else f"is up ({outcome.seconds:.1f} s)"
     lines = [f"Local AI Suite {how}: {stack.address}   [{stack.phase}, {stack.runtime}]", ""]
     rows = status.model_rows(stack.models)
-    lines += ["  " + line for line in status.table([("model", "state", "context", "file"), *rows])]
+    lines += ["  " + line for line in status.table([status.MODEL_COLUMNS, *rows])]
     if any((model.get("meta") or {}).get("is_demo") for model in stack.models):
         lines += ["", DEMO_LINE]
     lines += ["", f"Try:  curl {stack.address}/models", "Stop: make down"]

@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from local_ai_suite.engine.bandwidth import MemorySpeed
 from local_ai_suite.engine.catalog import Catalog, configured_models
 from local_ai_suite.engine.find import FoundEngine, find_engines
 from local_ai_suite.engine.learning import FitMemory
@@ -99,6 +100,8 @@ class Facts:
     run: RunState | None = None
     learned_bytes: int = 0
     loads: Mapping[str, tuple[PartComparison, ...]] = field(default_factory=dict)
+    speeds: Mapping[str, tuple[float | None, float]] = field(default_factory=dict)
+    memory_speed: float | None = None
 
     @property
     def engine(self) -> FoundEngine | None:
@@ -130,6 +133,7 @@ def gather(
     engines, engine_error = _attempt(lambda: find_engines(known, paths, environ=env))
     catalog, models_error = _attempt(lambda: configured_models(known, paths))
     memory = FitMemory(paths.state)
+    hardware = detect(environ=env, root=root)
     return Facts(
         paths=paths,
         settings=settings,
@@ -137,7 +141,7 @@ def gather(
         env_mode=_mode(paths.env_file),
         env_tracked=_tracked(paths),
         example_there=paths.env_example.is_file(),
-        hardware=detect(environ=env, root=root),
+        hardware=hardware,
         nvidia_on_bus=nvidia_on_bus(root),
         engines=engines or (),
         engine_error=engine_error,
@@ -155,6 +159,8 @@ def gather(
         run=run,
         learned_bytes=memory.learned,
         loads=memory.loads(),
+        speeds=memory.speeds(),
+        memory_speed=MemorySpeed(paths.state, hardware).best,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from local_ai_suite.engine.planning import FitPlanner, capacity
+from local_ai_suite.engine.readback import compare_speed
 from local_ai_suite.errors import FitError
 
 from .check import Check, failure, ok, warning
@@ -121,7 +122,9 @@ def check_fit(facts: Facts) -> list[Check]:
 
 def _fit_of(entry: ModelEntry, facts: Facts, settings: Settings, hardware: Hardware) -> Check:
     has_gpu = facts.engine is None or facts.engine.gpu is not False
-    planner = FitPlanner(settings, hardware, engine_has_gpu=has_gpu, learned=facts.learned_bytes)
+    planner = FitPlanner(
+        settings, hardware, has_gpu, learned=facts.learned_bytes, memory_speed=facts.memory_speed
+    )
     room = capacity(hardware, settings, engine_has_gpu=has_gpu)
     words = f"{entry.name} ({entry.path.name})"
     try:
@@ -139,7 +142,10 @@ def _fit_of(entry: ModelEntry, facts: Facts, settings: Settings, hardware: Hardw
     if found.fits:
         layers = f"{found.n_gpu_layers} of {found.gpu_layers_max} layers on the GPU"
         where = layers if found.n_gpu_layers else "on the CPU"
-        return ok("fit", f"{words} fits: {where}, {found.ctx_size} tokens of context", **details)
+        speed = found.tokens_per_second
+        rate = f", {speed:.0f} tokens/s expected" if speed else ""
+        told = f"{words} fits: {where}, {found.ctx_size} tokens of context{rate}"
+        return ok("fit", told, **details, tokens_per_second=speed)
     return warning(
         "fit",
         f"{words} with N_GPU_LAYERS and CTX_SIZE as they are set needs more memory than is free "
@@ -171,7 +177,23 @@ def check_projections(facts: Facts) -> list[Check]:
         margin = f"The margin is {facts.learned_bytes / MIB:.0f} MiB wider for it."
         remedy = margin if facts.learned_bytes else "Nothing to do: it took less, or hardly more."
         found.append(warning("projection", f"{words} ({missed})", remedy, **details))
-    return found
+    return [*found, *(_check_speed(name, *speed) for name, speed in facts.speeds.items())]
+
+
+def _check_speed(name: str, expected: float | None, measured: float) -> Check:
+    """What was generated when last looked, against what the memory's bandwidth lets expect."""
+    details = {"model": name, "expected": expected, "measured": measured}
+    words = f"{name}: {measured:.1f} tokens/s generated when last looked"
+    if expected is not None:
+        words += f", {expected:.1f} expected"
+    slow = compare_speed(expected, measured)
+    if slow is None:
+        return ok("speed", words, **details)
+    remedy = (
+        "Look for other programs that use the processor or the GPU, a laptop on battery, memory "
+        "that was swapped out."
+    )
+    return warning("speed", words, remedy, **details)
 
 
 def check_disk(facts: Facts) -> list[Check]:

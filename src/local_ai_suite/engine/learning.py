@@ -1,7 +1,8 @@
 """What this machine's loads really took, remembered: it corrects the margin of the next plans.
 
-``STATE/fit.json`` holds the last loads (``fit.Record``) and each model's last comparison, part by
-part, for ``lais doctor``. A file that cannot be read or written costs the memory, nothing else.
+``STATE/fit.json`` holds the last loads (``fit.Record``) and, for ``lais doctor``, each model's last
+comparison, part by part, and its speed, expected and generated. A file that cannot be read or
+written costs the memory, nothing else.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import os
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from local_ai_suite.fit import PartComparison, Record, compare, correction, learn
+from local_ai_suite.fit import PartComparison, Record, compare, correction, learn, learn_free
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,15 +28,22 @@ FILE_NAME = "fit.json"
 KEPT_MODELS = 50
 
 
+class Notes(Protocol):
+    """Who is told what loads took, and how fast models are."""
+
+    def loaded(self, name: str, plan: FitPlan, buffers: Mapping[tuple[str, str], int]) -> None: ...
+    def generated(self, name: str, expected: float | None, measured: float) -> None: ...
+
+
 class FitMemory:
     """The record of one machine, in one file of the state folder."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE_NAME
-        data = _read(self._path)
+        data = read_json(self._path)
         self._record = Record.from_dict(data)
-        loads = data.get("loads")
-        self._loads: dict[str, Any] = dict(loads) if isinstance(loads, dict) else {}
+        self._loads = _dict(data.get("loads"))
+        self._speeds = _dict(data.get("speeds"))
 
     @property
     def learned(self) -> int:
@@ -48,10 +56,20 @@ class FitMemory:
             return  # a log without the last of its numbers is not whole, or says nothing
         parts = compare(plan, buffers)
         self._record = learn(self._record, name, parts)
-        self._loads.pop(name, None)
-        self._loads[name] = [asdict(part) for part in parts]
-        while len(self._loads) > KEPT_MODELS:
-            self._loads.pop(next(iter(self._loads)))
+        _keep(self._loads, name, [asdict(part) for part in parts])
+        self._write()
+
+    def note_free(
+        self, name: str, plan: FitPlan, before: Mapping[str, int], after: Mapping[str, int]
+    ) -> None:
+        """Remember what loading ``name`` took of the GPUs' free memory: it counts what no log line
+        names. It stands beside the lesson of :meth:`note`: a later load may not be alone."""
+        self._record = learn_free(self._record, f"{name}, free memory", plan, before, after)
+        self._write()
+
+    def note_speed(self, name: str, expected: float | None, measured: float) -> None:
+        """Remember the tokens per second of ``name``."""
+        _keep(self._speeds, name, [expected, measured])
         self._write()
 
     def loads(self) -> dict[str, tuple[PartComparison, ...]]:
@@ -64,19 +82,46 @@ class FitMemory:
                 continue  # another version's, or damaged
         return found
 
+    def speeds(self) -> dict[str, tuple[float | None, float]]:
+        """Each model's tokens per second when last looked: expected, generated."""
+        found: dict[str, tuple[float | None, float]] = {}
+        for name, row in self._speeds.items():
+            match row:
+                case [None | int() | float() as expected, int() | float() as measured]:
+                    found[name] = (expected, measured)
+        return found
+
     def _write(self) -> None:
-        data = {**self._record.as_dict(), "loads": self._loads}
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=".fit-")  # mode 600
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(data, file, indent=1)
-            Path(name).replace(self._path)
-        except OSError as exc:
-            logger.warning("what was learned about memory could not be kept: %s", exc)
+        data = {**self._record.as_dict(), "loads": self._loads, "speeds": self._speeds}
+        write_json(self._path, data)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _keep(of_models: dict[str, Any], name: str, value: Any) -> None:
+    """As the youngest of the last :data:`KEPT_MODELS`."""
+    of_models.pop(name, None)
+    of_models[name] = value
+    while len(of_models) > KEPT_MODELS:
+        of_models.pop(next(iter(of_models)))
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Write it whole or not at all, for its owner only; a failure costs the memory only."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")  # mode 600
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(data, file, indent=1)
+        Path(name).replace(path)
+    except OSError as exc:
+        logger.warning("what was learned about this machine could not be kept: %s", exc)
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, dict) else {}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What :func:`write_json` wrote; empty if it cannot be read."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

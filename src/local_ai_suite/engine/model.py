@@ -78,6 +78,7 @@ class Model:
     last_death: str | None = None
     restart_at: float | None = None
     deviations: tuple[Deviation, ...] = ()
+    speed: float | None = None  # tokens per second, generated when last looked
     slowness: Deviation | None = None
     served_at_look: int = 0
     kept: Kept | None = None  # what became of its conversations when it was stopped
@@ -119,6 +120,7 @@ def facts(model: Model, now: float) -> dict[str, Any]:
         "loaded_seconds": round(now - model.loaded_at, 1) if model.loaded_at else None,
         "load_seconds": round(model.load_seconds, 3) if model.load_seconds else None,
         "pinned": model.entry.overrides.pinned,
+        "tokens_per_second": round(model.speed, 2) if model.speed else None,
         "projected_bytes": dict(model.plan.need) if model.plan else None,
         "failure": model.failure.message if model.failure else None,
         "deaths": len(model.deaths),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from local_ai_suite.errors import FitError
@@ -65,7 +65,7 @@ class FitPlanner:
     machine: Hardware
     engine_has_gpu: bool
     learned: int = 0
-    warnings: list[str] = field(default_factory=list)
+    memory_speed: float | None = None
 
     def __call__(
         self,
@@ -122,6 +122,7 @@ class FitPlanner:
             margin_gpu=0,
             margin_memory=0,
             learned=self.learned,
+            memory_speed=self.memory_speed,
         )
 
     def _is_explicit(self, entry: ModelEntry) -> bool:

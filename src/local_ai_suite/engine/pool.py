@@ -17,21 +17,19 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from local_ai_suite.errors import EngineError, FitError, LoadFailed, SuiteError
-from local_ai_suite.process import Clock, Exit, SystemClock
+from local_ai_suite.process import Clock, SystemClock
 
 from .events import Events
 from .lease import Lease
 from .ledger import Ledger, Phase, View, decide, next_look
 from .model import Model, ModelUnavailable, ModelUnknown, Waiter, file_identity
 from .model import facts as model_facts
-from .readback import Actual, compare, compare_speed
+from .readback import Actual, compare
+from .watch import look_at_speed, until_gone
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from local_ai_suite.fit import FitPlan
-
     from .catalog import ModelEntry
+    from .learning import Notes
     from .ledger import Bytes
     from .planning import Plan, Planner
     from .running import Running
@@ -51,14 +49,9 @@ RESTARTS = 3
 RESTART_WINDOW = 600.0
 RESTART_BACKOFF = (0.0, 1.0, 5.0)
 
-# How often an engine with requests in flight is asked whether it still turns its loop.
-WATCH_SECONDS = 30.0
-
 Launcher = Callable[["ModelEntry", "Plan"], "Running"]
 # From the bytes that our models hold to the bytes that models may hold in all, measured now.
 Measure = Callable[["Bytes"], Awaitable[dict[str, int]]]
-# Told what a load really took: the model's name, its plan, bytes by (device, part).
-Note = Callable[[str, "FitPlan", "Mapping[tuple[str, str], int]"], None]
 
 
 class Pool:
@@ -72,7 +65,7 @@ class Pool:
         planner: Planner,
         launch: Launcher,
         measure: Measure | None = None,
-        note: Note | None = None,
+        notes: Notes | None = None,
         keep_alive: float,
         on_misfit: Literal["fail", "warn"] = "fail",
         clock: Clock | None = None,
@@ -82,7 +75,7 @@ class Pool:
         self._planner = planner
         self._launch = launch
         self._measure = measure
-        self._note = note
+        self._notes = notes
         self._keep_alive = keep_alive
         self._on_misfit = on_misfit
         self._clock = clock or SystemClock()
@@ -90,6 +83,7 @@ class Pool:
         self._by_name: dict[str, Model] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._closing = False
         self.set_entries(entries)
 
@@ -98,6 +92,10 @@ class Pool:
     @property
     def models(self) -> tuple[Model, ...]:
         return tuple(self._models)
+
+    @property
+    def closing(self) -> bool:
+        return self._closing
 
     def find(self, name: str) -> Model:
         """Raises ModelUnknown."""
@@ -114,8 +112,8 @@ class Pool:
         """
         if model.phase is Phase.READY and not model.closed and not model.waiters:
             return self._admit(model, 0.0)
-        if model.phase is Phase.UNLOADED and self._measure is not None:
-            self.ledger.capacity = await self._measure(self.ledger.used())
+        if model.phase is Phase.UNLOADED:
+            await self._look_at_room()
         self._check(model, again=again)
         waiter = Waiter(self._clock.now(), asyncio.get_running_loop().create_future())
         model.waiters.append(waiter)
@@ -174,6 +172,25 @@ class Pool:
         if model.phase is not Phase.UNLOADED:
             model.leaving = True
             self._turn()
+
+    async def _look_at_room(self) -> None:
+        """How much there is for models now. Many who ask at once share one look."""
+        if self._measure is not None:
+            if self._looking is None or self._looking.done():
+                self._looking = asyncio.create_task(self._measure_room(self._measure))
+            await asyncio.shield(self._looking)
+
+    async def _measure_room(self, measure: Measure) -> None:
+        """Only while nothing comes or goes: what a loading model will take, and what a stopping one
+        has not given back, would be counted twice or not at all."""
+        held = self.ledger.held()
+        if self._is_settled():
+            found = await measure(self.ledger.used())
+            if self._is_settled() and self.ledger.held() == held:
+                self.ledger.capacity = found
+
+    def _is_settled(self) -> bool:
+        return all(model.phase in {Phase.UNLOADED, Phase.READY} for model in self._models)
 
     # The turn
 
@@ -332,9 +349,13 @@ class Pool:
     def _stop(self, model: Model) -> None:
         model.phase = Phase.STOPPING
         self.events.send("stopping", model=model.name)
-        task = asyncio.create_task(_engine(model).park())
+        task = asyncio.create_task(self._park(model, _engine(model)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _park(self, model: Model, engine: Running) -> None:
+        await look_at_speed(model, engine, self._notes)
+        await engine.park()
 
     async def _live(self, model: Model, engine: Running, plan: Plan) -> None:
         """From the start of an engine process to its end; the only writer of the way back."""
@@ -345,7 +366,7 @@ class Pool:
             actual = await engine.ready()
             self._prove(model, plan, actual)
             self._became_ready(model, actual, began)
-            ended = await self._until_gone(model, engine)
+            ended = await until_gone(model, engine, self._clock, self._notes)
             if not ended.asked and not self._closing:
                 error = self._died(model, ended.reason)
         except SuiteError as exc:
@@ -360,44 +381,11 @@ class Pool:
             await engine.stop()
             self._gone(model, error)
 
-    async def _until_gone(self, model: Model, engine: Running) -> Exit:
-        """Wait for the end of the engine; one that does not answer any more is ended."""
-        gone = asyncio.create_task(engine.exited())
-        while True:
-            pause = asyncio.create_task(self._clock.sleep(WATCH_SECONDS))
-            await asyncio.wait({gone, pause}, return_when=asyncio.FIRST_COMPLETED)
-            pause.cancel()
-            if gone.done():
-                return gone.result()
-            if model.phase is not Phase.READY:
-                continue
-            if not model.in_flight:
-                await self._look_at_speed(model, engine)
-                continue
-            asking = asyncio.create_task(engine.responsive())
-            await asyncio.wait({gone, asking}, return_when=asyncio.FIRST_COMPLETED)
-            if not gone.done() and not asking.result():
-                await engine.stop()
-                return Exit(None, asked=False, reason="it stalled and was ended")
-            asking.cancel()
-
-    async def _look_at_speed(self, model: Model, engine: Running) -> None:
-        """Once something was generated since the last look: is it as fast as planned?"""
-        if model.plan is None or model.served == model.served_at_look:
-            return
-        model.served_at_look = model.served
-        slow = compare_speed(model.plan.fit.tokens_per_second, await engine.speed())
-        others = [item for item in model.deviations if item != model.slowness]
-        if slow is not None:
-            logger.warning("%s is slow: %s", model.name, slow.message)
-        model.slowness = slow
-        model.deviations = (*others, slow) if slow is not None else tuple(others)
-
     def _prove(self, model: Model, plan: Plan, actual: Actual) -> None:
         """Compare with the plan. Raises LoadFailed for a misfit unless ON_MISFIT=warn."""
         model.deviations = compare(plan.expected(), actual)
-        if self._note is not None:
-            self._note(model.name, plan.fit, actual.buffers)
+        if self._notes is not None:
+            self._notes.loaded(model.name, plan.fit, actual.buffers)
         for deviation in model.deviations:
             logger.warning("%s is not as planned: %s", model.name, deviation.message)
         failures = [item.message for item in model.deviations if item.failure]

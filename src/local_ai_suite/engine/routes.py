@@ -91,6 +91,10 @@ def model_meta(model: Model) -> dict[str, Any]:
         "reason": entry.reason,
         "default_max_output": default_max_output(n_ctx) if not entry.embeds else None,
         "runs_on": runs_on(model),
+        "tokens_per_second": {
+            "expected": model.plan.fit.tokens_per_second if model.plan else None,
+            "measured": model.speed,
+        },
         "deviations": [item.message for item in model.deviations],
         "misfit": [item.message for item in model.deviations if item.failure],
         "failure": model.failure.message if model.failure else None,

@@ -18,7 +18,7 @@ from local_ai_suite.wire.upstream import Upstream, UpstreamError, UpstreamTimeou
 
 from .command import arguments, environment
 from .readback import Actual, LogFacts, failure_reason, generation_speed
-from .slots import Kept
+from .slots import Kept, slot_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 # /health, /props and /slots answer from memory, but between two batches: a long prompt's batch on
 # a slow CPU takes seconds.
 ASK_SECONDS = 10.0
+# Asked of an idle engine, which answers at once; who waits for its room waits for this, too.
+SPEED_SECONDS = 2.0
 # A readiness probe that hangs must not hide a process that has died.
 PROBE_SECONDS = 2.0
 # Between two batches the engine answers; on a slow CPU one batch of a large model takes minutes.
@@ -105,30 +107,39 @@ class LlamaServer:
         self._facts = LogFacts()
         self._slots: Path | None = None
         self.kept: Kept | None = None
-        self._child, self._upstream = self._make()
+        self._child: ChildProcess | None = None
+        self._upstream: Upstream | None = None
+        self._stopping = False
         self.headers = ((b"authorization", f"Bearer {self._key}".encode()),)
 
     @property
     def pid(self) -> int | None:
-        return self._child.pid
+        return self._child.pid if self._child is not None else None
 
     @property
     def upstream(self) -> Upstream:
+        assert self._upstream is not None, "asked before it was ready"  # noqa: S101
         return self._upstream
 
     def log_tail(self) -> list[str]:
-        return self._child.log_tail()
+        return self._child.log_tail() if self._child is not None else []
 
     async def ready(self) -> Actual:
         """Start it and wait until it serves; what it really did. Raises LoadFailed."""
+        await self._find_place()
         for _ in range(PORT_TRIES):
+            if self._stopping:
+                raise self._failed(Exit(None, asked=True, reason="it was stopped"))
+            try:
+                self._child, self._upstream = self._make()
+            except OSError as exc:  # no descriptor left, say
+                raise self._failed(Exit(None, asked=False, reason=str(exc))) from exc
             ended = await self._child.ready()
             if ended is None:
                 break
             tail = self._child.log_tail()
             if not any(word in line.lower() for line in tail[-50:] for word in _PORT_TAKEN):
                 raise self._failed(ended)
-            self._child, self._upstream = self._make()
         else:
             raise self._failed(Exit(None, asked=False, reason="no free port was found for it"))
         try:
@@ -143,16 +154,20 @@ class LlamaServer:
         return actual
 
     async def exited(self) -> Exit:
+        assert self._child is not None, "asked before it was ready"  # noqa: S101
         return await self._child.exited()
 
     async def stop(self) -> None:
-        await self._child.stop()
-        self._upstream.close()
+        self._stopping = True
+        if self._child is not None:
+            await self._child.stop()
+        if self._upstream is not None:
+            self._upstream.close()
 
     async def park(self) -> None:
         """Keep what its slots know, then stop it. What can't be kept is lost, with a word."""
         try:
-            if self._slots is not None and self._child.exit is None:
+            if self._slots is not None and self._child is not None and self._child.exit is None:
                 await self._keep(self._slots)
         except OSError as exc:
             self.kept = Kept(problem=str(exc))
@@ -162,23 +177,26 @@ class LlamaServer:
 
     async def _keep(self, place: Path) -> None:
         store = self._launch.slots
+        assert store is not None  # noqa: S101
         projected = sum(item.parts.kv_cache for item in self._plan.fit.devices)
         began = self._clock.now()
         tokens = size = 0
-        problem: str | None = None
-        if store is None or not await asyncio.to_thread(store.make_room, place, projected):
-            problem = "no room on the disk for its conversations"
-        for number in range(self._plan.fit.parallel if problem is None else 0):
-            file = place / f"slot-{number}.bin"
-            saved, problem = await self._slot(number, "save", file.name)
-            if saved.get("n_saved"):
-                await asyncio.to_thread(_make_private, place)
-            else:
-                await asyncio.to_thread(_remove, place, number)
-            tokens += saved.get("n_saved", 0)
-            size += saved.get("n_written", 0)
-            if problem is not None:
-                break
+        problem: str | None = "no room on the disk for its conversations"
+        try:
+            if await asyncio.to_thread(store.make_room, place, projected):
+                problem = None
+            for number in range(self._plan.fit.parallel if problem is None else 0):
+                saved, problem = await self._slot(number, "save", slot_file(place, number).name)
+                if saved.get("n_saved"):
+                    await asyncio.to_thread(_make_private, place)
+                else:
+                    await asyncio.to_thread(_remove, place, number)
+                tokens += saved.get("n_saved", 0)
+                size += saved.get("n_written", 0)
+                if problem is not None:
+                    break
+        finally:
+            store.done(place)
         self.kept = Kept(tokens, size, self._clock.now() - began, problem)
         if problem is not None:
             logger.warning("%s: conversations are not kept: %s", self._entry.name, problem)
@@ -191,7 +209,7 @@ class LlamaServer:
         tokens = size = 0
         problem: str | None = None
         for number in range(slots):
-            file = self._slots / f"slot-{number}.bin"
+            file = slot_file(self._slots, number)
             if not file.is_file():
                 continue
             restored, trouble = await self._slot(number, "restore", file.name)
@@ -223,13 +241,14 @@ class LlamaServer:
         try:
             await self.ask("GET", "/slots", seconds=self._launch.stall_seconds)
         except UpstreamError:
-            return self._child.exit is not None  # its death is told elsewhere
+            # Its death is told elsewhere.
+            return self._child is not None and self._child.exit is not None
         return True
 
     async def speed(self) -> float | None:
         """Tokens per second that it has generated on average; ``None`` before the first."""
         try:
-            text = await self._read("GET", "/metrics", b"", ASK_SECONDS)
+            text = await self._read("GET", "/metrics", b"", SPEED_SECONDS)
         except UpstreamError:
             return None
         return generation_speed(text[1].decode("utf-8", "replace"))
@@ -250,7 +269,7 @@ class LlamaServer:
         headers = [*self.headers, (b"content-type", b"application/json")]
         try:
             async with asyncio.timeout(seconds):
-                exchange = await self._upstream.start(method, target, headers, body)
+                exchange = await self.upstream.start(method, target, headers, body)
                 try:
                     await exchange.head()
                     return exchange.status, await exchange.read_all(MAX_ANSWER)
@@ -259,13 +278,23 @@ class LlamaServer:
         except TimeoutError as exc:
             raise UpstreamTimeout(f"{target} was not answered within {seconds:g} s.") from exc
 
+    async def _find_place(self) -> None:
+        """Where its conversations are kept: samples of its file are read, which a disk may make
+        slow. Without such a place it is served without."""
+        store = self._launch.slots
+        if store is None or self._entry.embeds:
+            return
+        version = self._launch.found.version or "unknown"
+        try:
+            self._slots = await asyncio.to_thread(store.place, self._entry, self._plan.fit, version)
+        except OSError as exc:
+            self.kept = Kept(problem=str(exc))
+            logger.warning("%s: conversations will not be kept: %s", self._entry.name, exc)
+
     def _make(self) -> tuple[ChildProcess, Upstream]:
         port = free_port()
         self._facts = LogFacts()
         launch = self._launch
-        if launch.slots is not None and not self._entry.embeds and self._slots is None:
-            version = launch.found.version or "unknown"
-            self._slots = launch.slots.place(self._entry, self._plan.fit, version)
         command = arguments(
             launch.found,
             self._entry,
@@ -311,8 +340,8 @@ class LlamaServer:
         )
 
     def _failed(self, ended: Exit) -> LoadFailed:
-        tail = self._child.log_tail(_LOG_LINES)
-        said = failure_reason(self._child.log_tail())
+        whole = self.log_tail()
+        tail, said = whole[-_LOG_LINES:], failure_reason(whole)
         why = f"{said} ({ended.reason})" if said else ended.reason
         return LoadFailed(
             f"{self._entry.name} did not load: {why}",
@@ -329,9 +358,7 @@ async def _answers(port: int) -> bool:
         async with asyncio.timeout(PROBE_SECONDS):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             try:
-                writer.write(
-                    b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
-                )
+                writer.write(_HEALTH)
                 line = await reader.readline()
             finally:
                 writer.close()
@@ -348,7 +375,7 @@ def _make_private(place: Path) -> None:
 
 def _remove(place: Path, number: int) -> None:
     """A slot's file and its companions (checkpoints)."""
-    for path in place.glob(f"slot-{number}.bin*"):
+    for path in place.glob(f"{slot_file(place, number).name}*"):
         path.unlink(missing_ok=True)
 
 

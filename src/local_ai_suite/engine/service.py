@@ -11,20 +11,18 @@ from typing import TYPE_CHECKING, Any
 from local_ai_suite import hardware
 from local_ai_suite.errors import EngineError, SuiteError
 
+from .bandwidth import MemorySpeed
 from .catalog import Catalog, configured_models, find_ggufs
 from .find import FoundEngine, find_engine
 from .learning import FitMemory
-from .ledger import plus
 from .model import Model, ModelUnknown
 from .planning import FitPlanner, capacity
 from .pool import Pool
+from .room import Lessons, Room
 from .running import Launch
 from .slots import SlotStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from local_ai_suite.fit import FitPlan
     from local_ai_suite.hardware import Hardware
     from local_ai_suite.paths import Paths
     from local_ai_suite.settings import Settings
@@ -51,6 +49,7 @@ class EngineService:
         catalog: Catalog,
         found: FoundEngine,
         slots: SlotStore,
+        planner: FitPlanner,
         pool: Pool,
         warnings: tuple[str, ...] = (),
     ) -> None:
@@ -60,6 +59,7 @@ class EngineService:
         self._paths = paths
         self._catalog = catalog
         self._slots = slots
+        self._planner = planner
         self._warnings = warnings
         self._seen = _signature(settings, paths)
         self._refreshing = asyncio.Lock()
@@ -94,27 +94,25 @@ class EngineService:
         measured = capacity(machine, settings, engine_has_gpu=gpu)
         memory = FitMemory(paths.state)
         planner = FitPlanner(settings, machine, gpu, learned=memory.learned)
-
-        def note(name: str, plan: FitPlan, buffers: Mapping[tuple[str, str], int]) -> None:
-            memory.note(name, plan, buffers)
-            planner.learned = memory.learned
-
+        room_now = Room(planner, measured, MemorySpeed(paths.state, machine))
+        notes = Lessons(memory, planner, room_now)
         pool = Pool(
             catalog.entries,
             capacity=measured if room is None else room,
             planner=planner,
             launch=launch,
-            measure=_Measure(settings, gpu, measured) if room is None else None,
-            note=note,
+            measure=room_now if room is None else None,
+            notes=notes,
             keep_alive=settings.keep_alive,
             on_misfit=settings.on_misfit,
         )
+        notes.used = pool.ledger.used
         warnings = gpu_warnings(machine, found, settings)
         for warning in warnings:
             logger.warning("%s", warning)
         return cls(
-            settings, paths, catalog=catalog, found=found, slots=slots, pool=pool,
-            warnings=warnings,
+            settings, paths, catalog=catalog, found=found, slots=slots, planner=planner,
+            pool=pool, warnings=warnings,
         )  # fmt: skip
 
     @property
@@ -159,7 +157,11 @@ class EngineService:
         with suppress(TimeoutError):
             async with asyncio.timeout(CAUSE_SECONDS):
                 ended = await lease.engine.exited()
-                return EngineError(f"The engine of {lease.model.name} died: {ended.reason}.")
+                if self.pool.closing:
+                    return EngineError("The engine service is stopping.")
+                # The pool stops an engine under a request only when it stalls, and has said so.
+                reason = lease.model.last_death if ended.asked else ended.reason
+                return EngineError(f"The engine of {lease.model.name} died: {reason}.")
         return error
 
     def running(self) -> dict[str, Any]:
@@ -175,6 +177,8 @@ class EngineService:
             },
             "capacity_bytes": dict(pool.ledger.capacity),
             "used_bytes": pool.ledger.used(),
+            "learned_bytes": self._planner.learned,
+            "memory_bytes_per_second": self._planner.memory_speed,
             "models": [pool.facts(model) for model in pool.models],
             "problems": list(self._catalog.problems),
             "warnings": list(self._warnings),
@@ -195,25 +199,6 @@ def gpu_warnings(machine: Hardware, found: FoundEngine, settings: Settings) -> t
         "are planned for the CPU. `lais engine build` makes one with CUDA, or set LLAMA_SERVER."
     )
     return (text,)
-
-
-class _Measure:
-    """What is free now, with what our own models hold: others come and go on the same machine."""
-
-    def __init__(self, settings: Settings, engine_has_gpu: bool, at_start: Bytes) -> None:
-        self._settings = settings
-        self._engine_has_gpu = engine_has_gpu
-        self._memory = at_start["CPU"]
-
-    async def __call__(self, used: Bytes) -> dict[str, int]:
-        machine = await asyncio.to_thread(hardware.detect)
-        free = capacity(machine, self._settings, engine_has_gpu=self._engine_has_gpu)
-        if not used.get("CPU"):
-            self._memory = free["CPU"]
-        # Mapped weights count as available memory although a model needs them: adding what models
-        # hold would count them twice, so it never becomes more than there was without models.
-        found = plus(free, used)
-        return {**found, "CPU": min(found["CPU"], self._memory)}
 
 
 def _signature(settings: Settings, paths: Paths) -> Signature:

@@ -11,13 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from local_ai_suite.fit import FitPlan
@@ -59,36 +60,56 @@ class SlotStore:
         self._most_bytes = most_bytes
         self._kept_free = kept_free
         self._free = free
+        self._lock = threading.Lock()
+        self._reserved: dict[Path, int] = {}  # what is being written now
 
     def clear(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def place(self, entry: ModelEntry, plan: FitPlan, engine: str) -> Path:
-        """The folder of this model with these settings; made if need be."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """The folder of this model with these settings; made if need be. Raises OSError."""
         place = self._folder / slot_key(entry, plan, engine)
-        place.mkdir(exist_ok=True, mode=0o700)
+        self._make(place)
         return place
 
     def make_room(self, place: Path, wanted: int) -> bool:
-        """Whether ``wanted`` bytes may be written to ``place``; older states go for it."""
-        for old in self._oldest_first(but=place):
-            if self._has_room(wanted):
-                return True
-            shutil.rmtree(old, ignore_errors=True)
-        return self._has_room(wanted)
+        """Whether ``wanted`` bytes may be written to ``place`` until :meth:`done`; older states go
+        for it, but not one that is being written. Raises OSError."""
+        with self._lock:
+            self._make(place)  # it may have made room for another model meanwhile
+            for old in self._oldest_first(but={place, *self._reserved}):
+                if self._has_room(wanted):
+                    break
+                shutil.rmtree(old, ignore_errors=True)
+            if not self._has_room(wanted):
+                return False
+            self._reserved[place] = wanted
+            return True
+
+    def done(self, place: Path) -> None:
+        """Nothing more is written to ``place``."""
+        self._reserved.pop(place, None)
+
+    def _make(self, place: Path) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        place.mkdir(exist_ok=True, mode=0o700)
 
     def _has_room(self, wanted: int) -> bool:
+        wanted += sum(self._reserved.values())
         within = folder_bytes(self._folder) + wanted <= self._most_bytes
         return within and self._free(self._folder) - wanted >= self._kept_free
 
-    def _oldest_first(self, *, but: Path) -> list[Path]:
+    def _oldest_first(self, *, but: Collection[Path]) -> list[Path]:
         found = []
         for path in self._folder.iterdir():
             with suppress(OSError):
-                if path != but:
+                if path not in but:
                     found.append((path.stat().st_mtime, path))
         return [path for _, path in sorted(found)]
+
+
+def slot_file(place: Path, number: int) -> Path:
+    return place / f"slot-{number}.bin"
 
 
 def slot_key(entry: ModelEntry, plan: FitPlan, engine: str) -> str:

@@ -116,15 +116,18 @@ def learn(record: Record, model: str, parts: Iterable[PartComparison]) -> Record
     return Record((*kept, (model, worst))[-KEPT:])
 
 
-def learn_free(record: Record, model: str, plan: FitPlan, free_after: Mapping[str, int]) -> Record:
-    """``record`` with what the devices' free memory shows after loading (``nvidia-smi``).
+def learn_free(
+    record: Record, model: str, plan: FitPlan, before: Mapping[str, int], after: Mapping[str, int]
+) -> Record:
+    """``record`` with what the GPUs' free memory shows (``nvidia-smi``): bytes by device before and
+    after loading ``model`` alone.
 
     Counts what no log line names: the CUDA context, the driver's pools.
     """
     beyond = [
-        device.free_bytes - free_after[device.name] - device.parts.total
+        before[device.name] - after[device.name] - device.parts.total
         for device in plan.devices
-        if device.kind == "gpu" and device.free_bytes is not None and device.name in free_after
+        if device.kind == "gpu" and device.name in before and device.name in after
     ]
     if not beyond:
         return record

@@ -1,8 +1,10 @@
 """Expected speed: generating a token reads every active weight once, so bandwidth bounds it.
 
-tokens/s = 1 / sum over devices of (bytes read there / (bandwidth x what is reached of it)). The
-share reached is what llama.cpp reaches in practice: llama-bench on quantized 7B models gives 65 to
-80 % of a card's bandwidth, and about 70 % of what a memory copy reaches on the CPU.
+tokens/s = 1 / (a fixed time + sum over devices of (bytes read there / (bandwidth x what is reached
+of it))). The share reached is what llama.cpp reaches in practice: llama-bench on quantized 7B
+models gives 65 to 80 % of a card's bandwidth, and about 70 % of what a memory copy reaches on the
+CPU. The fixed time is what a model of hardly any weights takes: sampling, the threads' waits for
+each other at each operation, the server's loop.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 GPU_REACHED = 0.65
 CPU_REACHED = 0.70
+TOKEN_FIXED_SECONDS = 0.001
 LOAD_FIXED_SECONDS = 1.0  # starting the process, building graphs, the warm-up
 
 
@@ -27,7 +30,7 @@ def tokens_per_second(
     """Tokens per second of one conversation with a quarter of its context filled; ``None`` if a
     bandwidth in use is unknown."""
     on_cards, in_memory = bytes_per_token(shape, load)
-    seconds = 0.0
+    seconds = TOKEN_FIXED_SECONDS
     if on_cards:
         if not gpus or any(gpu.bandwidth is None for gpu in gpus):
             return None
@@ -39,7 +42,7 @@ def tokens_per_second(
             # A few rows of the embedding are read; everything else lies on the card.
             return None
         seconds += in_memory / (cpu.bandwidth * CPU_REACHED)
-    return 1 / seconds if seconds else None
+    return 1 / seconds if on_cards or in_memory else None
 
 
 def bytes_per_token(shape: ModelShape, load: Load) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from local_ai_suite.stack import probe
 from local_ai_suite.stack.services import READY_PATHS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from local_ai_suite.state import RunState, ServiceState
 
@@ -144,12 +144,15 @@ def as_text(stack: StackReport) -> str:
         meta = model.get("meta") or {}
         lines += [f"  {model['id']}: not as planned: {what}" for what in meta.get("deviations", ())]
     if stack.models:
-        lines += ["", *table([("model", "state", "context", "file"), *model_rows(stack.models)])]
+        lines += ["", *table([MODEL_COLUMNS, *model_rows(stack.models)])]
     return "\n".join(lines)
 
 
-def model_rows(models: Iterable[dict[str, Any]]) -> list[tuple[str, str, str, str]]:
-    """Name, state, context in tokens per slot, file."""
+MODEL_COLUMNS = ("model", "state", "context", "tokens/s", "file")
+
+
+def model_rows(models: Iterable[dict[str, Any]]) -> list[tuple[str, str, str, str, str]]:
+    """Name, state, context in tokens per slot, speed generated of the one expected, file."""
     rows = []
     for model in models:
         meta = model.get("meta") or {}
@@ -161,10 +164,19 @@ def model_rows(models: Iterable[dict[str, Any]]) -> list[tuple[str, str, str, st
                 str(model.get("id")),
                 str(meta.get("status", "-")),
                 str(context) if context else "-",
+                speed_text(meta.get("tokens_per_second") or {}),
                 file + demo,
             )
         )
     return rows
+
+
+def speed_text(speed: Mapping[str, float | None]) -> str:
+    """``35.2 of 40``, ``40 expected``, ``35.2``, or ``-``."""
+    expected, measured = speed.get("expected"), speed.get("measured")
+    if measured is None:
+        return f"{expected:.0f} expected" if expected else "-"
+    return f"{measured:.1f}" + (f" of {expected:.0f}" if expected else "")
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -1,0 +1,109 @@
+"""How much there is for models now, and what loading them really took: the planner's two senses."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from local_ai_suite import hardware
+
+from .ledger import plus
+from .planning import capacity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from local_ai_suite.fit import FitPlan
+    from local_ai_suite.hardware import Hardware
+
+    from .bandwidth import MemorySpeed
+    from .learning import FitMemory
+    from .ledger import Bytes
+    from .planning import FitPlanner
+
+logger = logging.getLogger(__name__)
+
+
+class Room:
+    """What is free now, with what our own models hold: others come and go on the same machine.
+
+    Asked before a model is loaded; the first time it looks how fast the memory is, too.
+    """
+
+    def __init__(self, planner: FitPlanner, at_start: Bytes, speed: MemorySpeed) -> None:
+        self._planner = planner
+        self._without_models = dict(at_start)
+        self._speed = speed
+        self.gpus_free: dict[str, int] | None = None
+        """The GPUs' free bytes when last asked, if no model held any of them."""
+
+    async def __call__(self, used: Bytes) -> dict[str, int]:
+        machine, self._planner.memory_speed = await asyncio.gather(
+            asyncio.to_thread(hardware.detect), asyncio.to_thread(self._speed.look)
+        )
+        planner = self._planner
+        free = capacity(machine, planner.settings, engine_has_gpu=planner.engine_has_gpu)
+        for device, size in free.items():
+            if not used.get(device):
+                self._without_models[device] = size
+        alone = not any(size for device, size in used.items() if device != "CPU")
+        self.gpus_free = self.free_of(machine) if alone else None
+        # Never more than there was without models: mapped weights count as available memory
+        # although a model needs them, and a model may hold less of a card than was projected.
+        most = self._without_models
+        return {
+            device: min(size, most.get(device, size)) for device, size in plus(free, used).items()
+        }
+
+    async def look_at_gpus(self) -> dict[str, int]:
+        """The GPUs' free bytes now."""
+        return self.free_of(await asyncio.to_thread(hardware.detect))
+
+    def free_of(self, machine: Hardware) -> dict[str, int]:
+        visible = machine.visible(self._planner.settings.cuda_visible_devices)
+        return {
+            f"CUDA{number}": gpu.free_bytes
+            for number, gpu in enumerate(visible)
+            if gpu.free_bytes is not None
+        }
+
+
+class Lessons:
+    """What loads teach (``learning.Notes``): remembered, and given to the planner."""
+
+    def __init__(self, memory: FitMemory, planner: FitPlanner, room: Room) -> None:
+        self.used: Callable[[], Bytes] = dict
+        """The ledger's word on the bytes that models hold."""
+        self._memory = memory
+        self._planner = planner
+        self._room = room
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def loaded(self, name: str, plan: FitPlan, buffers: Mapping[tuple[str, str], int]) -> None:
+        """What the engine's log says at once; what the GPU's free memory says a moment later."""
+        self._memory.note(name, plan, buffers)
+        self._planner.learned = self._memory.learned
+        before, self._room.gpus_free = self._room.gpus_free, None
+        if before is not None and plan.uses_gpu:
+            task = asyncio.create_task(self._compare_free(name, plan, before))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def generated(self, name: str, expected: float | None, measured: float) -> None:
+        self._memory.note_speed(name, expected, measured)
+
+    async def _compare_free(self, name: str, plan: FitPlan, before: Bytes) -> None:
+        """Counts what no log line names (the CUDA context), where ``name`` is alone on the GPUs."""
+        mine = {device.name: device.parts.total for device in plan.devices if device.kind == "gpu"}
+        if not self._is_alone(mine):
+            return
+        after = await self._room.look_at_gpus()
+        if self._is_alone(mine):
+            self._memory.note_free(name, plan, before, after)
+            self._planner.learned = self._memory.learned
+
+    def _is_alone(self, mine: Bytes) -> bool:
+        return all(
+            size == mine.get(device, 0) for device, size in self.used().items() if device != "CPU"
+        )
