@@ -129,6 +129,75 @@ def test_launch_starts_the_client_with_the_right_environment(lais: Lais, tmp_pat
     assert list((tmp_path / "home").iterdir()) == []
 
 
+def program(tmp_path: Path, name: str, does: str) -> Path:
+    path = tmp_path / "bin" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{does}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_a_client_that_runs_is_warned_of_before_anything_is_written(
+    lais: Lais, tmp_path: Path
+) -> None:
+    quiet = lais("connect", "opencode", "--yes", "--no-proof")
+    assert "is running" not in quiet.stdout + quiet.stderr
+    lais("disconnect", "opencode")
+    opencode = program(tmp_path, "opencode", "read _")
+    with subprocess.Popen([opencode], stdin=subprocess.PIPE) as client:
+        try:
+            refused = lais("connect", "opencode")
+            assert "opencode is running: close it" in refused.stderr
+            assert refused.returncode == 2
+            written = lais("connect", "opencode", "--yes", "--no-proof")
+            assert "opencode is running" in written.stdout
+        finally:
+            client.kill()
+    # What it was warned of happened: the client wrote its own settings over ours.
+    config = tmp_path / "home" / ".config" / "opencode" / "opencode.json"
+    config.write_text('{"theme": "mine"}')
+    checked = lais("connect", "--check", "opencode")
+    assert checked.returncode == 2
+    assert "`lais connect opencode` writes them again" in checked.stderr
+    lais("connect", "opencode", "--yes", "--no-proof")
+    assert '"theme": "mine"' in config.read_text()
+    assert str(lais("disconnect", "opencode").returncode) == "0"
+    assert json.loads(config.read_text()).get("theme") == "mine"
+
+
+def test_cursor_gets_a_tunnels_command_only_with_a_key_and_nothing_is_opened(
+    lais: Lais, tmp_path: Path
+) -> None:
+    opened = tmp_path / "opened"
+    program(tmp_path, "cloudflared", f"touch {opened}")
+    without = lais("connect", "cursor")
+    assert "REQUIRE_KEY=true" in without.stdout
+    assert "cloudflared tunnel" not in without.stdout
+    key = {"REQUIRE_KEY": "true", "LITELLM_MASTER_KEY": "sk-0123456789abcdef0123"}
+    told = lais("connect", "cursor", **key)
+    assert "cloudflared tunnel --url" in told.stdout, told.stderr
+    assert "WARNING" in told.stdout
+    assert "tailscale" not in told.stdout
+    assert key["LITELLM_MASTER_KEY"] not in told.stdout
+    assert not opened.exists()
+
+
+def test_two_profiles_are_written_and_given_back(lais: Lais, tmp_path: Path) -> None:
+    user = tmp_path / "home" / ".config" / "Code" / "User"
+    profile = user / "profiles" / "1f2e"
+    profile.mkdir(parents=True)
+    mine = '// mine\n[{"name": "Ollama", "vendor": "ollama"}]\n'
+    (profile / "chatLanguageModels.json").write_text(mine)
+    done = lais("connect", "vscode", "--yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    files = [folder / "chatLanguageModels.json" for folder in (user, profile)]
+    assert all("local-chat" in path.read_text() for path in files)
+    assert "// mine" in files[1].read_text()
+    lais("disconnect", "vscode")
+    assert not files[0].exists()
+    assert files[1].read_text() == mine
+
+
 def test_env_prints_what_a_shell_can_read(lais: Lais, stack: Project) -> None:
     done = lais("connect", "env")
     shell = subprocess.run(

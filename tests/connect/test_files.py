@@ -204,6 +204,31 @@ def test_a_file_that_was_made_is_removed_and_one_changed_since_loses_only_ours(
     assert [one.how for one in changes.restore(ledger)] == ["already gone"]
 
 
+@pytest.mark.parametrize("existed", [False, True])
+def test_what_others_wrote_between_two_connects_is_kept(tmp_path: Path, existed: bool) -> None:
+    path, ledger = tmp_path / "settings.json", tmp_path / "state" / "editor.json"
+    if existed:
+        path.write_text('{"old": 1}')
+    connect(path, ledger)
+    path.write_text('{"theirs": 2}')  # the client wrote its own settings when it ended
+    connect(path, ledger)
+    connect(path, ledger, [*EDITS, Edit(("provider", "more"), 1)])
+    assert [one.how for one in changes.restore(ledger)] == ["ours taken out"]
+    left = jsonc.load(path.read_text())
+    assert left.pop("provider", {}) == {}
+    assert left == {"theirs": 2}
+
+
+def test_a_value_that_was_set_once_is_taken_out_after_connecting_twice(tmp_path: Path) -> None:
+    path, ledger = tmp_path / "settings.json", tmp_path / "state" / "editor.json"
+    default = Edit(("model",), "ours", only_if_absent=True)
+    connect(path, ledger, [*EDITS, default])
+    path.write_text(jsonc.put(path.read_text(), ("mine",), True))
+    connect(path, ledger, [Edit(("provider", "ours"), {"url": "other"}), default])
+    changes.restore(ledger)
+    assert jsonc.load(path.read_text()) == {"provider": {}, "mine": True}
+
+
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
     target, path = tmp_path / "dotfiles" / "settings.json", tmp_path / "settings.json"
     target.parent.mkdir()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from local_ai_suite.client import Model
-from local_ai_suite.connect import formats, table, values
+from local_ai_suite.connect import formats, table, tunnels, values
 from local_ai_suite.connect.client import Client, Home, windows_profile
 from local_ai_suite.connect.facts import KEY_VARIABLE, Facts, read_facts
 from local_ai_suite.connect.pages import EXAMPLE, pages
+from local_ai_suite.connect.running import is_running
 from local_ai_suite.errors import UsageError
 
 DOCS = Path(__file__).parents[2] / "docs" / "clients"
@@ -72,7 +74,7 @@ def test_what_is_written_reads_back_and_is_written_once(
             target = file.target(data)
             assert target.base_url == BASE
             assert target.model in {served.id for served in facts.models}
-        assert str(file.path(Home(tmp_path, {}))).startswith(str(tmp_path))
+        assert str(file.paths(Home(tmp_path, {}))[0]).startswith(str(tmp_path))
     assert targets == 1
 
 
@@ -129,18 +131,89 @@ def test_under_wsl2_the_editors_files_are_on_the_windows_side(tmp_path: Path) ->
     assert windows_profile({}, mounts) is None
     home = Home(tmp_path / "home", {}, profile)
     (file,) = table.find("vscode").files  # type: ignore[union-attr]
-    assert "Mina/AppData/Roaming/Code/User" in str(file.path(home))
+    (path,) = file.paths(home)
+    assert "Mina/AppData/Roaming/Code/User" in str(path)
     (mounts / "c" / "Users" / "Joe" / "AppData" / "Roaming").mkdir(parents=True)
     assert windows_profile({"WSL_DISTRO_NAME": "Ubuntu"}, mounts) is None  # not sure which
     named = windows_profile({"WSL_DISTRO_NAME": "Ubuntu", "USER": "joe"}, mounts)
     assert named == mounts / "c" / "Users" / "Joe"
 
 
-def test_cursor_is_told_the_truth() -> None:
-    text = "\n".join(values.cursor_steps(EXAMPLE))
+def places(client: str, home: Home) -> list[str]:
+    (file,) = table.find(client).files  # type: ignore[union-attr]
+    folders = {home.folder: "~", home.windows: "WINDOWS"}
+    found = [str(path) for path in file.paths(home)]
+    for folder, short in folders.items():
+        found = [path.replace(str(folder), short) for path in found]
+    return found
+
+
+def test_under_wsl2_both_sides_of_an_editor_are_written(tmp_path: Path) -> None:
+    """Continue's extension runs on Windows (continue#10433), its terminal client on this side."""
+    home = Home(tmp_path / "home", {}, tmp_path / "windows")
+    assert places("continue", home) == ["~/.continue/config.yaml"]
+    (tmp_path / "windows" / ".continue").mkdir(parents=True)
+    assert places("continue", home) == ["WINDOWS/.continue/config.yaml"]
+    (tmp_path / "home" / ".continue").mkdir(parents=True)
+    assert places("continue", home) == ["~/.continue/config.yaml", "WINDOWS/.continue/config.yaml"]
+    (tmp_path / "windows" / "AppData" / "Roaming" / "Zed").mkdir(parents=True)
+    assert places("zed", home) == ["WINDOWS/AppData/Roaming/Zed/settings.json"]
+    # WSL2 forwards localhost from Windows, so the address is the same from there.
+    (edit,) = values.zed_edits(EXAMPLE)
+    assert edit.value["api_url"].startswith("http://localhost:")
+
+
+def test_every_profile_of_every_vs_code_is_written(tmp_path: Path) -> None:
+    home = Home(tmp_path, {})
+    user = tmp_path / ".config" / "Code" / "User"
+    assert places("vscode", home) == ["~/.config/Code/User/chatLanguageModels.json"]
+    for profile in ("1f2e", "77aa"):
+        (user / "profiles" / profile).mkdir(parents=True)
+    (tmp_path / ".config" / "VSCodium" / "User").mkdir(parents=True)
+    assert places("vscode", home) == [
+        "~/.config/Code/User/chatLanguageModels.json",
+        "~/.config/Code/User/profiles/1f2e/chatLanguageModels.json",
+        "~/.config/Code/User/profiles/77aa/chatLanguageModels.json",
+        "~/.config/VSCodium/User/chatLanguageModels.json",
+    ]
+
+
+CLOUDFLARED, TAILSCALE = tunnels.TUNNELS
+
+
+def test_cursor_is_told_the_truth_and_gets_no_tunnel_without_a_key() -> None:
+    text = "\n".join(tunnels.cursor_steps(EXAMPLE))
     assert "cannot use http://localhost:8000/v1" in text
     assert "REQUIRE_KEY=true" in text
+    assert "cloudflared" not in text
+    assert "funnel" not in text
+
+
+def test_cursor_is_offered_the_tunnels_that_are_there() -> None:
+    locked = replace(EXAMPLE, key_needed=True)
+    text = "\n".join(tunnels.cursor_steps(locked, [CLOUDFLARED]))
+    assert "cloudflared tunnel --url http://localhost:8000 --http-host-header localhost" in text
+    assert "WARNING" in text
     assert "/cursor" in text
+    assert "tailscale" not in text
+    assert "tailscale funnel 8000" in "\n".join(tunnels.cursor_steps(locked, [TAILSCALE]))
+    assert "install one" in "\n".join(tunnels.cursor_steps(locked, []))
+    assert tunnels.installed(lambda name: name if name == "tailscale" else None) == (TAILSCALE,)
+
+
+@pytest.mark.parametrize(
+    ("line", "running"),
+    [
+        (["/usr/bin/qwen"], True),
+        (["node", "/usr/lib/node_modules/.bin/qwen", "-p", "hi"], True),
+        (["/usr/bin/node", "--no-warnings"], False),
+        (["vim", "qwen"], False),
+        (["C:\\Programs\\Qwen.EXE"], True),
+        ([], False),
+    ],
+)
+def test_a_client_that_runs_is_seen(line: list[str], running: bool) -> None:
+    assert is_running(["qwen"], [["/sbin/init"], line]) is running
 
 
 def test_every_client_has_something_to_do_and_a_page() -> None:
@@ -151,5 +224,7 @@ def test_every_client_has_something_to_do_and_a_page() -> None:
 
 
 def test_the_pages_are_those_of_the_table() -> None:
-    on_disk = {path.name: path.read_text(encoding="utf-8") for path in DOCS.iterdir()}
+    # The matrix is made from runs of the clients (tests/replay holds it), screenshots by hand.
+    pages_there = [path for path in DOCS.glob("*.md") if path.name != "matrix.md"]
+    on_disk = {path.name: path.read_text(encoding="utf-8") for path in pages_there}
     assert on_disk == pages(), "run: python tools/client_pages.py"

@@ -13,10 +13,11 @@ import click
 
 from local_ai_suite.cli.output import json_option, show
 from local_ai_suite.client import client_for
-from local_ai_suite.connect import changes, formats, table, values
+from local_ai_suite.connect import changes, formats, table, tunnels, values
 from local_ai_suite.connect.client import Home, Target
 from local_ai_suite.connect.facts import PLACEHOLDER, read_facts
 from local_ai_suite.connect.proof import Step, prove
+from local_ai_suite.connect.running import is_running
 from local_ai_suite.errors import UsageError
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
@@ -85,7 +86,7 @@ def command(
     if client.id == "env":
         return show(_environment(settings, facts), as_json=as_json)
     plans = _plans(client, facts, home)
-    steps = client.steps(facts) if client.steps else []
+    steps = _steps(client, facts)
     shown = "\n".join([*(plan.diff() for plan in plans if not plan.nothing), *steps])
     data: dict[str, Any] = {
         "client": client.id,
@@ -97,16 +98,18 @@ def command(
         text = shown or _launch_line(client) or "nothing to change"
         text = "\n".join([text, *(f"note: {note}" for note in client.notes)])
         return show(Result("connect", text, data), as_json=as_json)
+    running = _running(client)
     backups: list[Path] = []
     if any(not plan.nothing for plan in plans):
         if not as_json:
-            click.echo(shown, err=True)
+            click.echo("\n".join([shown, *running]), err=True)
         _agree(yes)
         backups = changes.write(plans, _ledger(paths, client))
+    data["notes"] += running
     data["backups"] = [str(backup) for backup in backups]
     lines = [f"{plan.path}: {'as it was' if plan.nothing else 'written'}" for plan in plans]
     lines += [f"the file as it was: {backup}" for backup in backups]
-    lines += [f"note: {note}" for note in (*client.notes, *_running(client))]
+    lines += [f"note: {note}" for note in (*client.notes, *running)]
     code = 0
     if not no_proof:
         proved = _prove(client, _target(client, home), settings, facts)
@@ -118,8 +121,8 @@ def command(
 
 def _plans(client: Client, facts: Facts, home: Home) -> list[Change]:
     plans = []
-    for file in client.files:
-        path = file.path(home)
+    places = [(file, path) for file in client.files for path in file.paths(home)]
+    for file, path in places:
         change = changes.plan(path, file.format, file.edits(facts))
         if change.before is not None:
             reason = file.check(formats.load(file.format, change.before))
@@ -143,7 +146,7 @@ def _agree(yes: bool) -> None:
 def _target(client: Client, home: Home) -> Target | None:
     """From the file that the client reads, not from what we meant to write."""
     for file in client.files:
-        path = file.path(home)
+        path = file.paths(home)[0]
         if file.target and path.is_file():
             data = formats.load(file.format, path.read_text(encoding="utf-8"))
             try:
@@ -224,12 +227,20 @@ def _launch_line(client: Client) -> str:
 
 
 def _running(client: Client) -> list[str]:
-    """A client that runs has read its old configuration."""
-    import psutil  # noqa: PLC0415
+    if not is_running(client.found_by):
+        return []
+    return [
+        (
+            f"{client.name} is running: close it, or it may write its old settings back when it "
+            f"ends; `lais connect --check {client.id}` tells whether ours are still there"
+        )
+    ]
 
-    names = set(client.found_by)
-    running = any(process.info["name"] in names for process in psutil.process_iter(["name"]))
-    return [f"{client.name} is running: restart it"] if names and running else []
+
+def _steps(client: Client, facts: Facts) -> list[str]:
+    if client.needs_tunnel:
+        return tunnels.cursor_steps(facts, tunnels.installed())
+    return client.steps(facts) if client.steps else []
 
 
 @click.command()

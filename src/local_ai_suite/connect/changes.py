@@ -89,18 +89,7 @@ def write(changes: Sequence[Change], ledger: Path) -> list[Path]:
             _unchanged(change)
             _replace(change.path, change.after)
             done.append(change)
-            # The first backup is the one to go back to, however often connect ran since.
-            first = earlier.get(str(change.path))
-            records.append(
-                {
-                    "path": str(change.path),
-                    "format": change.format,
-                    "backup": first["backup"] if first else backup and str(backup),
-                    "existed": first["existed"] if first else change.before is not None,
-                    "after": _digest(change.after),
-                    "edits": [{"path": as_json(e.path), "value": e.value} for e in change.made],
-                }
-            )
+            records.append(_record(change, backup, earlier.get(str(change.path))))
         kept = [r for path, r in earlier.items() if path not in {r["path"] for r in records}]
         _replace(ledger, json.dumps([*kept, *records], ensure_ascii=False, indent=1))
     except BaseException:
@@ -111,6 +100,35 @@ def write(changes: Sequence[Change], ledger: Path) -> list[Path]:
                 _replace(change.path, change.before)
         raise
     return backups
+
+
+def _record(change: Change, backup: Path | None, first: dict[str, Any] | None) -> dict[str, Any]:
+    """What the ledger keeps of a change. ``first``: of the earlier time that connect ran.
+
+    The first backup is the one to go back to, however often connect ran since; but not when
+    somebody else has written to the file in between (``touched``): then what is theirs stays.
+    """
+    edits = [{"path": as_json(e.path), "value": e.value} for e in change.made]
+    record = {
+        "path": str(change.path),
+        "format": change.format,
+        "backup": backup and str(backup),
+        "existed": change.before is not None,
+        "touched": False,
+        "after": _digest(change.after),
+        "edits": edits,
+    }
+    if first is None or change.before is None:
+        return record
+    paths = [edit["path"] for edit in edits]
+    return {
+        **record,
+        "backup": first["backup"],
+        "existed": first["existed"],
+        "touched": first.get("touched", False) or _digest(change.before) != first["after"],
+        # A value that was absent the first time is there now: it was ours.
+        "edits": [*(edit for edit in first["edits"] if edit["path"] not in paths), *edits],
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +159,7 @@ def _restore_one(record: dict[str, Any]) -> str:
     now = _read(path)
     if now is None:
         return "already gone"
-    if _digest(now) == record["after"]:
+    if _digest(now) == record["after"] and not record.get("touched"):
         if not record["existed"]:
             path.unlink()
             return "removed"

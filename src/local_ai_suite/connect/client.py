@@ -59,7 +59,11 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """A file to change: its format, where it may lie (the first that is there, else the first)."""
+    """A file to change: its format, and where it may lie.
+
+    One file: the first of the places that is there, else the first. With ``everywhere`` (editors
+    with profiles, or on both sides of WSL2) every place whose folder is there, else the first.
+    """
 
     format: Format
     places: Callable[[Home], list[Path]]
@@ -68,10 +72,13 @@ class ConfigFile:
     check: Callable[[Any], str | None] = lambda _: None
     # Reads back what the proof shall use; None for a file that names no address.
     target: Callable[[Any], Target] | None = None
+    everywhere: bool = False
 
-    def path(self, home: Home) -> Path:
+    def paths(self, home: Home) -> list[Path]:
         places = self.places(home)
-        return next((place for place in places if place.exists()), places[0])
+        if self.everywhere:
+            return [place for place in places if place.parent.is_dir()] or [places[0]]
+        return [next((place for place in places if place.exists()), places[0])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,8 @@ class Client:
     protocol: Protocol = "chat"
     files: tuple[ConfigFile, ...] = ()
     launch: Launch | None = None
+    # Its makers' servers make the calls: it needs a public address.
+    needs_tunnel: bool = False
     # Set by hand in the client's own window, or printed: lines with the values filled in.
     steps: Callable[[Facts], list[str]] | None = None
     # What its user has to know.

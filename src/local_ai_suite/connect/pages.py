@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,7 @@ chat, a streamed answer, a tool call with its second turn, a completion in the m
 {chr(10).join(rows)}
 
 Model names, context and limits are those of the running server; the pages show an example.
+[What real clients did](matrix.md), at which version, is written by a run of them.
 """
 
 
@@ -80,7 +82,8 @@ def _page(client: Client) -> str:
             f"```{_FENCES[file.format]}\n{text.rstrip()}\n```\n"
         )
     if client.steps:
-        lines = "\n".join(f"- {step}" for step in client.steps(EXAMPLE))
+        facts = replace(EXAMPLE, key_needed=True) if client.needs_tunnel else EXAMPLE
+        lines = "\n".join(f"- {step}" for step in client.steps(facts))
         parts.append(f"`lais connect {client.id}` prints, with your values:\n\n{lines}\n")
     if client.id == "env":
         shown = "\n".join(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import values
+from . import tunnels, values
 from .client import Client, ConfigFile, Launch
 from .facts import KEY_VARIABLE, PLACEHOLDER
 from .values import ID
@@ -29,6 +29,27 @@ def _vscode_users(home: Home) -> list[Path]:
     return [f for f in there if f.exists()] or [there[0]]
 
 
+def _vscode_models(home: Home) -> list[Path]:
+    """A file for the default profile, and one in the folder of each further profile."""
+    folders = [
+        folder
+        for user in _vscode_users(home)
+        for folder in (user, *sorted((user / "profiles").glob("*/")))
+    ]
+    return [folder / "chatLanguageModels.json" for folder in folders]
+
+
+def _continue_files(home: Home) -> list[Path]:
+    """Under WSL2 the editor's extension runs on Windows and reads that side (continue#10433)."""
+    homes = [home.folder, *([home.windows] if home.windows else [])]
+    return [folder / ".continue" / "config.yaml" for folder in homes]
+
+
+def _zed_files(home: Home) -> list[Path]:
+    windows = home.windows / "AppData" / "Roaming" / "Zed" if home.windows else None
+    return [f / "settings.json" for f in (home.config / "zed", *([windows] if windows else []))]
+
+
 def _llm_folder(home: Home) -> Path:
     named = home.environ.get("LLM_USER_PATH")
     return Path(named) if named else home.config / "io.datasette.llm"
@@ -40,14 +61,15 @@ CLIENTS: tuple[Client, ...] = (
         "Continue",
         "https://docs.continue.dev",
         ("cn",),
-        lambda home: [home.folder / ".continue"],
+        lambda home: [path.parent for path in _continue_files(home)],
         files=(
             ConfigFile(
                 "yaml",
-                lambda home: [home.folder / ".continue" / "config.yaml"],
+                _continue_files,
                 values.continue_edits,
                 values.continue_check,
                 values.continue_target,
+                everywhere=True,
             ),
         ),
         notes=(
@@ -207,9 +229,10 @@ CLIENTS: tuple[Client, ...] = (
         files=(
             ConfigFile(
                 "jsonc",
-                lambda home: [f / "chatLanguageModels.json" for f in _vscode_users(home)],
+                _vscode_models,
                 values.vscode_edits,
                 target=values.vscode_target,
+                everywhere=True,
             ),
         ),
         notes=(
@@ -228,13 +251,14 @@ CLIENTS: tuple[Client, ...] = (
         "Zed",
         "https://zed.dev/docs/ai",
         ("zed", "zeditor"),
-        lambda home: [home.config / "zed"],
+        lambda home: [path.parent for path in _zed_files(home)],
         files=(
             ConfigFile(
                 "jsonc",
-                lambda home: [home.config / "zed" / "settings.json"],
+                _zed_files,
                 values.zed_edits,
                 target=values.zed_target,
+                everywhere=True,
             ),
         ),
         notes=(
@@ -301,7 +325,8 @@ CLIENTS: tuple[Client, ...] = (
         "https://docs.cursor.com",
         ("cursor",),
         lambda home: [home.config / "Cursor"],
-        steps=values.cursor_steps,
+        steps=tunnels.cursor_steps,
+        needs_tunnel=True,
         notes=("`lais connect` never opens a tunnel.",),
     ),
     Client(

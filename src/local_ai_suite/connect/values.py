@@ -277,25 +277,6 @@ def jetbrains_steps(facts: Facts) -> list[str]:
     ]
 
 
-def cursor_steps(facts: Facts) -> list[str]:
-    return [
-        (
-            f"Cursor cannot use {facts.base_url}: its own servers make the call, and they refuse a "
-            "private address (ssrf_blocked)."
-        ),
-        (
-            "It works only through a public HTTPS address of a tunnel that you open yourself, and "
-            "then anybody may try your server. Set REQUIRE_KEY=true in .env first, and then "
-            f"for example `cloudflared tunnel --url {facts.root}`; add its name to ALLOWED_HOSTS."
-        ),
-        (
-            "In Cursor: Settings, Models, OpenAI API Key: LITELLM_MASTER_KEY of .env; Override "
-            f"OpenAI Base URL: https://NAME-OF-THE-TUNNEL/cursor; model {facts.chat.id}. Ask and "
-            "Plan work; Tab never uses a key of your own."
-        ),
-    ]
-
-
 def environment(facts: Facts, key: str) -> dict[str, str]:
     """For SDKs: OpenAI's, Anthropic's, and what LangChain, LlamaIndex and others read."""
     return {

@@ -40,13 +40,15 @@ _LISTED = (
     Endpoint("/api/generate", "completion"),
     Endpoint("/api/embed", "embedding"),
     Endpoint("/api/embeddings", "embedding"),
+    # Cursor's, whose base URL is .../cursor: a mend sorts its shapes out.
+    Endpoint("/cursor/chat/completions", "chat"),
 )
 
 
 def _with_and_without_v1() -> dict[str, Endpoint]:
     found = {}
     for endpoint in _LISTED:
-        if endpoint.route.startswith("/api/"):
+        if endpoint.route.startswith(("/api/", "/cursor/")):
             found[endpoint.route] = endpoint
             continue
         bare = endpoint.route.removeprefix("/v1")

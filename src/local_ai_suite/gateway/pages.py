@@ -55,7 +55,7 @@ class Pages:
             return await self._readiness()
         if path == "/metrics":
             return Page(200, self._metrics_text().encode(), CONTENT_TYPE)
-        if path in {"/v1/models", "/models"}:
+        if path in {"/v1/models", "/models", "/cursor/models"}:
             return _page({"object": "list", "data": await self.listed()})
         if path.startswith(("/v1/models/", "/models/")):
             return await self._model(path.partition("models/")[2])

@@ -10,6 +10,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from . import errors
+from .cursor import ROUTE as CURSOR
+from .cursor import cursor
 from .errors import mend_error
 from .fim_suffix import fim_suffix
 from .forced_tool import forced_tool
@@ -88,7 +90,12 @@ def _completions(body: bytes, target: Target) -> Mend | Reply | None:
     return fim_suffix(body, target) if _HAS_SUFFIX.search(body) else None
 
 
+def _cursor(body: bytes, target: Target) -> Mend | Reply | None:
+    return _renamed(cursor(body, target), target)
+
+
 _WHOLE: dict[str, Callable[[bytes, Target], Mend | Reply | None]] = {
+    CURSOR: _cursor,
     "/v1/chat/completions": _chat,
     "/v1/completions": _completions,
     "/v1/messages": _messages,

@@ -118,7 +118,7 @@ def chat_request(request: dict[str, Any], tools: Tools, model: str) -> dict[str,
     chat["messages"] = _messages(request)
     if tools.functions:
         chat["tools"] = tools.functions
-        chat["tool_choice"] = _tool_choice(request.get("tool_choice"))
+        chat["tool_choice"] = chat_tool_choice(request.get("tool_choice"))
     else:
         chat.pop("parallel_tool_calls", None)
     if (most := request.get("max_output_tokens")) is not None:
@@ -250,7 +250,8 @@ def _part(part: dict[str, Any], where: str) -> dict[str, Any]:
     raise NotServed(f"{where} has content of type {kind!r}, which is not supported here", where)
 
 
-def _tool_choice(choice: Any) -> Any:
+def chat_tool_choice(choice: Any) -> Any:
+    """The Responses API's ``tool_choice`` as chat completions write it."""
     if not isinstance(choice, dict):
         return choice
     kind = choice.get("type")
