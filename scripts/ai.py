@@ -7,6 +7,6 @@ from _reexec import enter_environment
 
 if __name__ == "__main__":
     enter_environment()
-    from local_ai_suite.cli.main import main
+    from local_ai_suite.cli.start import main
 
     main(["ai", *sys.argv[1:]])

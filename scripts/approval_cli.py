@@ -5,8 +5,8 @@ import sys
 
 from _reexec import enter_environment
 
-enter_environment()
+if __name__ == "__main__":
+    enter_environment()
+    from local_ai_suite.cli.start import main
 
-from local_ai_suite.cli.main import main  # noqa: E402
-
-main(["approvals", *sys.argv[1:]])
+    main(["approvals", *sys.argv[1:]])

@@ -1,5 +1,5 @@
 """``python -m local_ai_suite`` is ``lais``."""
 
-from local_ai_suite.cli.main import main
+from local_ai_suite.cli.start import main
 
 main()

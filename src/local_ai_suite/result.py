@@ -51,4 +51,11 @@ def error_as_text(error: SuiteError) -> str:
 
 
 def _dump(value: dict[str, Any]) -> str:
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode()
+    try:
+        return orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode()
+    except TypeError:
+        import json  # noqa: PLC0415 (seldom)
+
+        # A file's name that is not UTF-8 has surrogates, which orjson refuses; escaped they read
+        # back as the same name.
+        return json.dumps(value, indent=2, default=str)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -11,6 +15,7 @@ import pytest
 
 from local_ai_suite.cli import main as door
 from local_ai_suite.cli import up
+from local_ai_suite.demo import write_scripted_gguf
 from local_ai_suite.paths import Paths
 
 
@@ -129,3 +134,76 @@ def test_a_log_that_another_command_removes_meanwhile_is_no_crash(tmp_path: Path
 
     (tmp_path / "up-1.log").symlink_to(tmp_path / "gone")
     assert log_to_file(tmp_path, "up").exists()
+
+
+def shell(words: str, project: Paths, **environment: str) -> subprocess.CompletedProcess[str]:
+    """``words`` in a shell, where ``$LAIS`` is the real program."""
+    return subprocess.run(
+        ["sh", "-c", words],
+        env=os.environ | {"LAIS": f"{sys.executable} -m local_ai_suite"} | environment,
+        cwd=project.project,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        timeout=60,
+        check=False,
+        # Python makes a KeyboardInterrupt of SIGINT only where nobody has turned it off.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+@pytest.mark.parametrize("imported", ["orjson", "psutil"])
+def test_ctrl_c_while_python_imports_is_no_traceback(
+    project: Paths, tmp_path: Path, imported: str
+) -> None:
+    """``orjson`` is imported by the door itself, ``psutil`` by the verb."""
+    (tmp_path / f"{imported}.py").write_text(
+        "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(20)\n"
+    )
+    done = shell("exec $LAIS status", project, PYTHONPATH=str(tmp_path))
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_standard_streams_that_the_caller_closed_are_no_defect(
+    project: Paths, free_port: int
+) -> None:
+    done = shell("exec $LAIS ai hello <&-", project, API_GATEWAY_PORT=str(free_port))
+    assert done.returncode == 7, done.stderr
+    assert "no server answers" in done.stderr
+    done = shell("exec $LAIS settings >&- 2>&-", project)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_file_whose_name_is_not_utf8_is_listed(project: Paths) -> None:
+    path = project.project / "models" / os.fsdecode(b"caf\xe9.gguf")
+    write_scripted_gguf(path)
+    listed = shell("exec $LAIS models", project, PYTHONIOENCODING="utf-8:strict")
+    assert listed.returncode == 0, listed.stderr
+    assert "caf\\udce9.gguf" in listed.stdout
+    told = shell("exec $LAIS models --json", project, PYTHONIOENCODING="utf-8:strict")
+    assert told.returncode == 0, told.stderr
+    assert str(path) in {model["file"] for model in json.loads(told.stdout)["data"]["models"]}
+
+
+def test_words_that_are_not_utf8_are_json_when_json_was_asked_for(
+    project: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("\udcff", "--json") == 2
+    assert json.loads(capsys.readouterr().out)["command"] == "\udcff"
+
+
+def test_a_slip_of_the_finger_is_told_the_verb_that_was_meant(
+    project: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("staus") == 2
+    assert "Did you mean 'status'?" in capsys.readouterr().err
+    assert run("xyzzy") == 2
+    assert "No such command 'xyzzy'" in capsys.readouterr().err
+
+
+def test_a_digit_that_is_no_number_is_wrong_words(
+    project: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("plan", "²") == 2
+    assert "'²' is not an issue's number" in capsys.readouterr().err

@@ -41,11 +41,11 @@ def verb_of(arguments: Sequence[str]) -> str | None:
     first, rest = (arguments[0] if arguments else ""), arguments[1:]
     option = not rest or rest[0].startswith("-")
     fits = {
-        "log": option or rest[0].isdigit(),
+        "log": option or rest[0].isdecimal(),
         "commit": option,
         "review": option or len(rest) == 1 or rest[1].startswith("-"),
-        "issues": option or rest[0].isdigit(),
-        "plan": bool(rest) and rest[0].isdigit(),
+        "issues": option or rest[0].isdecimal(),
+        "plan": bool(rest) and rest[0].isdecimal(),
     }
     return first if fits.get(first) else None
 

@@ -8,13 +8,16 @@ assistant start in milliseconds. Exit codes: 0 done; 1 the answer is no; 2 to 9 
 from __future__ import annotations
 
 import importlib
+import io
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from local_ai_suite import __version__
+from local_ai_suite.cli.interrupts import importing
 from local_ai_suite.errors import DiskError, SuiteError, UsageError
 from local_ai_suite.log import log_to_file
 from local_ai_suite.paths import find_paths
@@ -79,10 +82,20 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in VERBS:
             return None
-        module = importlib.import_module(f"local_ai_suite.cli.{VERBS[cmd_name][0]}")
+        with importing():
+            module = importlib.import_module(f"local_ai_suite.cli.{VERBS[cmd_name][0]}")
         name = cmd_name.replace("-", "_")
         command: click.Command = getattr(module, f"{name}_command", None) or module.command
         return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """With the verb that was probably meant: click knows only commands that are imported."""
+        if args[0] not in VERBS:
+            import difflib  # noqa: PLC0415 (only for a slip)
+
+            if near := difflib.get_close_matches(args[0], VERBS, n=1):
+                ctx.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
@@ -97,6 +110,7 @@ def lais() -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run one command and exit with its code; the one place that turns errors into text."""
+    _mend_streams()
     arguments = sys.argv[1:] if argv is None else argv
     as_json = "--json" in arguments
     verb = next((word for word in arguments if not word.startswith("-")), "lais")
@@ -118,6 +132,17 @@ def main(argv: list[str] | None = None) -> None:
     except Exception as exc:  # noqa: BLE001  (the last line of defence; see errors.py)
         _fail(verb, _defect(verb, exc), as_json)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _mend_streams() -> None:
+    """Standard streams that every command can use, however the shell left them."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by the caller: `lais ... <&-`, some daemons
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123
+    out = sys.stdout
+    if isinstance(out, io.TextIOWrapper) and out.errors == "strict":
+        # A file's name that is not UTF-8, an emoji in a locale without: shown as an escape.
+        out.reconfigure(errors="backslashreplace")
 
 
 class Defect(SuiteError):

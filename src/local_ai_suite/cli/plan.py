@@ -87,7 +87,7 @@ def _parse(words: tuple[str, ...], source: str | None) -> tuple[str, str]:
             hint="lais plan 12, lais plan --file issue.md, lais plan approve 12",
         )
     number = rest[0].removeprefix("#")
-    if number.isdigit() and int(number) > 0:
+    if number.isdecimal() and int(number) > 0:
         return verb, f"issue-{int(number)}"
     if verb == "plan" or not all(part.isalnum() for part in number.split("-")):
         raise UsageError(f"{rest[0]!r} is not an issue's number", hint="lais plan 12")
