@@ -10,7 +10,11 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+# The model files of `benchmarks/` serve these tests, too.
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import httpx
 import psutil
@@ -20,7 +24,6 @@ from local_ai_suite.demo import write_scripted_gguf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 STARTED_WITHIN = 60.0
 STOPPED_WITHIN = 20.0
@@ -113,6 +116,20 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Service]]:
         service = start_service(folder, **environ)
         started.append(service)
         return service
+
+    yield begin
+    for service in started:
+        end_service(service)
+
+
+@pytest.fixture(scope="module")
+def start_for_module() -> Iterator[Callable[..., Service]]:
+    """Start services in given projects, for all tests of a module."""
+    started: list[Service] = []
+
+    def begin(project: Path, **environ: str) -> Service:
+        started.append(start_service(project, **environ))
+        return started[-1]
 
     yield begin
     for service in started:

@@ -145,9 +145,17 @@ def test_a_speed_is_compared_only_where_both_are_known() -> None:
     assert compare_speed(40.0, 20.0) is None
     assert compare_speed(None, 1.0) is None
     assert compare_speed(40.0, None) is None
-    text = "# TYPE x gauge\nllamacpp:predicted_tokens_seconds 41.5\nother 3\n"
-    assert generation_speed(text) == 41.5
-    assert generation_speed("llamacpp:predicted_tokens_seconds 0\n") is None
+
+
+def test_the_speed_is_that_of_all_tokens_once_there_are_enough() -> None:
+    text = (
+        "# TYPE llamacpp:tokens_predicted_total counter\n"
+        "llamacpp:tokens_predicted_total {}\nllamacpp:tokens_predicted_seconds_total 2.5\n"
+    )
+    assert generation_speed(text.format(100)) == 40.0
+    assert generation_speed(text.format("1e+02")) == 40.0
+    assert generation_speed(text.format(31)) is None
+    assert generation_speed("") is None
 
 
 def test_the_cause_is_found_among_the_lines_that_only_repeat_that_it_failed() -> None:

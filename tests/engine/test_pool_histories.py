@@ -419,3 +419,48 @@ def test_a_model_that_the_catalog_drops_or_renames_loses_nothing() -> None:
             await world.request("b")
 
     world.tell(story)
+
+
+def test_what_is_free_is_looked_at_once_for_all_and_only_while_nothing_comes_or_goes() -> None:
+    world = World({"a": 30, "b": 30, "c": 60})
+    looks: list[dict[str, int]] = []
+
+    async def measure(used: Mapping[str, int]) -> dict[str, int]:
+        looks.append(dict(used))
+        await world.time.sleep(0.1)
+        return {"CPU": 99}
+
+    world.pool._measure = measure
+
+    async def story() -> None:
+        many = [asyncio.create_task(world.request("a")) for _ in range(5)]
+        await world.time.sleep(0.5)
+        assert looks == [{"CPU": 0}], "five who ask at once share one look"
+        assert world.pool.ledger.capacity == {"CPU": 99}
+        # What a is about to take is not taken yet: looking now would count it twice.
+        many.append(asyncio.create_task(world.request("b")))
+        await world.time.sleep(0.2)
+        assert len(looks) == 1
+        await asyncio.gather(*many)
+        await world.request("c")
+        assert looks[1:] == [{"CPU": 60}]
+
+    world.tell(story)
+
+
+def test_a_look_that_was_overtaken_by_a_load_changes_nothing() -> None:
+    world = World({"a": 30, "b": 30})
+
+    async def measure(used: Mapping[str, int]) -> dict[str, int]:
+        world.pool._load(world.pool.find("b"))
+        await world.time.sleep(0.1)
+        return {"CPU": 7}
+
+    async def story() -> None:
+        await world.request("b")
+        await world.pool.unload(world.pool.find("b"))
+        world.pool._measure = measure
+        await world.request("a")
+        assert world.pool.ledger.capacity == CAPACITY
+
+    world.tell(story)

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
+import pytest
 
+from fit_models import Model, mamba_block, transformer
 from local_ai_suite.demo import write_scripted_gguf
 from local_ai_suite.engine.catalog import configured_models
 from local_ai_suite.engine.planning import FitPlanner
@@ -85,6 +87,84 @@ def test_an_engine_that_cannot_save_is_swapped_without_and_says_so(
     assert service.chat().status_code == 200
 
 
+@pytest.fixture(scope="module")
+def several(
+    tmp_path_factory: pytest.TempPathFactory, start_for_module: Callable[..., Service]
+) -> Service:
+    """A service with two slots a model: one that attends, one of recurrent layers only."""
+    project = tmp_path_factory.mktemp("several")
+    for name in ("talk", "gone"):
+        write_scripted_gguf(project / "models" / f"{name}.gguf")
+    small_mamba().write(project / "models" / "recurrent.gguf")
+    transformer(
+        "llama", layers=80, width=16_384, heads=128, heads_kv=128, feed_forward=65_536
+    ).write(project / "models" / "huge.gguf")  # fmt: skip
+    return start_for_module(project, CHAT_MODEL="talk.gguf", CTX_SIZE="2048", PARALLEL="2")
+
+
+def small_mamba() -> Model:
+    model = Model("mamba", 2, 256, {
+        "context_length": 4096, "feed_forward_length": 0, "attention.head_count": 0,
+        "attention.layer_norm_rms_epsilon": 1e-5, "ssm.conv_kernel": 4, "ssm.state_size": 16,
+        "ssm.inner_size": 512, "ssm.time_step_rank": 16,
+    }, 2000)  # fmt: skip
+    model.ends()
+    for n in range(model.layers):
+        model.add(f"blk.{n}.attn_norm.weight", model.width)
+        mamba_block(model, n, inner=512, state=16, rank=16, norms=False)
+    return model
+
+
+def read_again(service: Service, model: str, tokens: list[int]) -> int:
+    """Continue ``tokens``; how many of them the engine had to read."""
+    body = {"model": model, "prompt": tokens, "n_predict": 2, "ignore_eos": True}
+    answer = service.client.post("/completion", json=body)
+    assert answer.status_code == 200, answer.text
+    return int(answer.json()["timings"]["prompt_n"])
+
+
+@pytest.mark.parametrize("model", ["talk", "recurrent"])
+def test_the_conversations_of_all_slots_survive_a_swap_also_of_recurrent_layers(
+    several: Service, model: str
+) -> None:
+    name = "local-chat" if model == "talk" else model
+    talks = [[300 + place + 200 * number for place in range(60)] for number in range(2)]
+    assert [read_again(several, name, talk) for talk in talks] == [60, 60]
+    several.client.post("/models/unload", json={"model": name})
+    kept = several.running(name)["conversations"]
+    assert kept["problem"] is None
+    assert kept["tokens"] == 122
+    again = [read_again(several, name, [*talk, 5, 6, 7]) for talk in talks]
+    assert max(again) <= 10, "a recurrent state is kept a few tokens before the end"
+
+
+def test_a_model_larger_than_the_machine_is_refused_in_words_and_takes_nothing(
+    several: Service,
+) -> None:
+    before = several.client.get("/running").json()["used_bytes"]
+    answer = several.chat("huge")
+    assert answer.status_code == 503
+    error = answer.json()["error"]
+    assert error["code"] == "does_not_fit"
+    assert "huge does not fit" in error["message"]
+    assert several.meta("huge")["status"] == "failed"
+    assert "does not fit" in several.meta("huge")["failure"]
+    assert several.client.get("/running").json()["used_bytes"] == before
+    assert several.chat().status_code == 200
+
+
+def test_a_file_that_went_away_before_its_load_is_a_failed_load_and_takes_nothing(
+    several: Service,
+) -> None:
+    several.client.post("/models/unload", json={"model": "local-chat"})
+    (several.project / "models" / "gone.gguf").unlink()
+    answer = several.chat("gone")
+    assert answer.status_code == 503
+    assert "gone did not load" in answer.json()["error"]["message"]
+    assert several.running("gone")["status"] == "failed"
+    assert set(several.client.get("/running").json()["used_bytes"].values()) == {0}
+
+
 def entry_and_plan(paths: Paths, **environ: str) -> Any:
     settings = load_settings(paths, environ=environ)
     entry = configured_models(settings, paths).entries[0]
@@ -122,6 +202,25 @@ def test_older_states_go_for_a_new_one_and_the_whole_stays_bounded(tmp_path: Pat
     assert store.make_room(mine, 500)
     assert not old.exists()
     assert new.exists()
+
+
+def test_a_state_that_is_being_written_does_not_go_for_another(tmp_path: Path) -> None:
+    mine, other = put(tmp_path, "mine", 0, age=50), put(tmp_path, "other", 0, age=10)
+    store = SlotStore(tmp_path, most_bytes=1000, kept_free=0, free=lambda _: 10**9)
+    assert store.make_room(mine, 600)
+    assert not store.make_room(other, 600), "what is reserved counts"
+    assert mine.exists()
+    store.done(mine)
+    assert store.make_room(other, 600)
+
+
+def test_a_place_that_went_for_another_model_is_made_again(tmp_path: Path) -> None:
+    mine = put(tmp_path, "mine", 0, age=50)
+    (mine / "slot-0.bin").unlink()
+    mine.rmdir()
+    store = SlotStore(tmp_path, most_bytes=1000, kept_free=0, free=lambda _: 10**9)
+    assert store.make_room(mine, 10)
+    assert stat.S_IMODE(mine.stat().st_mode) == 0o700
 
 
 def test_a_full_disk_keeps_its_reserve_and_nothing_is_saved(tmp_path: Path) -> None:

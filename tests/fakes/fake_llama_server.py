@@ -126,7 +126,8 @@ class Fake:
         elif path == "/slots":
             await self.send(writer, 200, [{"id": 0, "is_processing": self.busy > 0}])
         elif path == "/metrics" and self.options.speed:
-            await self.send(writer, 200, f"llamacpp:predicted_tokens_seconds {self.options.speed}")
+            total = f"llamacpp:tokens_predicted_total {100 * self.options.speed}\n"
+            await self.send(writer, 200, total + "llamacpp:tokens_predicted_seconds_total 100\n")
         elif path.startswith("/slots/") and self.options.saves is not None:
             await self.slot(writer, int(path.rsplit("/", 1)[1]), query, json.loads(body))
         elif method == "POST" and path == "/v1/chat/completions":

@@ -76,10 +76,15 @@ class FitPlanner:
     ) -> Plan:
         """The plan beside all others if it is nearly as good as the one in their place.
 
-        Raises FitError for a model that does not fit even then.
+        Raises FitError for a model that does not fit even then. What was set explicitly is tried
+        all the same, unless the weights alone are more than there is: a file that is mapped would
+        be read from the disk again for every token.
         """
-        alone = fit_plan(self._request(entry, _left(capacity, pinned)))
-        if not alone.fits and not self._is_explicit(entry):
+        room = _left(capacity, pinned)
+        alone = fit_plan(self._request(entry, room))
+        weights = sum(device.parts.weights for device in alone.devices)
+        tried = self._is_explicit(entry) and weights <= sum(room.values())
+        if not alone.fits and not tried:
             raise FitError(
                 f"{entry.name} does not fit: {'; '.join(alone.warnings)}",
                 hint="Choose a smaller model or quantization; `lais plan-fit` shows what fits.",
@@ -93,8 +98,7 @@ class FitPlanner:
                 return Plan(beside, need_of(beside), tuple(held))
         need = need_of(alone)
         if not alone.fits:
-            # What was set explicitly is tried; the ledger then gives it all there is.
-            room = _left(capacity, pinned)
+            # The ledger then gives it all there is.
             need = {name: min(size, max(0, room.get(name, 0))) for name, size in need.items()}
         return Plan(alone, need, tuple(pinned))
 

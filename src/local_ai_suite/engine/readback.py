@@ -26,6 +26,8 @@ _LONGEST_REASON = 500
 _MIB = 2**20
 # Projections of speed come from memory bandwidth; a long context alone halves the real one.
 SLOW_SHARE = 0.33
+# A few tokens say more about the moment than about the machine.
+TELLING_TOKENS = 32
 
 Part = Literal["model", "KV", "compute", "output", "RS"]
 
@@ -135,9 +137,18 @@ def compare_speed(planned: float | None, measured: float | None) -> Deviation | 
 
 
 def generation_speed(metrics: str) -> float | None:
-    """``llamacpp:predicted_tokens_seconds`` of ``GET /metrics``; ``None`` before the first."""
-    match = re.search(r"^llamacpp:predicted_tokens_seconds ([\d.e+]+)$", metrics, re.MULTILINE)
-    return float(match[1]) or None if match else None
+    """Tokens per second over all that was generated, from ``GET /metrics``; ``None`` while that is
+    too little to tell (:data:`TELLING_TOKENS`)."""
+    tokens = _counter(metrics, "tokens_predicted_total")
+    seconds = _counter(metrics, "tokens_predicted_seconds_total")
+    if tokens is None or tokens < TELLING_TOKENS or not seconds:
+        return None
+    return tokens / seconds
+
+
+def _counter(metrics: str, name: str) -> float | None:
+    match = re.search(rf"^llamacpp:{name} ([\d.e+-]+)$", metrics, re.MULTILINE)
+    return float(match[1]) if match else None
 
 
 def device(buffer: str) -> str:

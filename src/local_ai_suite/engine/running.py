@@ -86,6 +86,7 @@ class Launch:
     cuda_visible_devices: str | None
     load_seconds: float
     stall_seconds: float = STALL_SECONDS
+    slot_seconds: float = SLOT_SECONDS
 
     def __call__(self, entry: ModelEntry, plan: Plan) -> Running:
         return LlamaServer(self, entry, plan)
@@ -227,7 +228,7 @@ class LlamaServer:
         body = orjson.dumps({"filename": name})
         target = f"/slots/{number}?action={action}"
         try:
-            status, answer = await self.ask("POST", target, body, seconds=SLOT_SECONDS)
+            status, answer = await self.ask("POST", target, body, seconds=self._launch.slot_seconds)
         except UpstreamError as exc:
             return {}, exc.message
         if status == 200 and isinstance(answer, dict):

@@ -1,0 +1,43 @@
+"""What `lais status` prints of a stack: the lines that a person must not miss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from local_ai_suite.stack.status import ServiceReport, StackReport, as_text
+
+
+def status_of(**meta: Any) -> str:
+    model = {"id": "local-chat", "meta": {"status": "ready", "file": "/m/a.gguf", **meta}}
+    service = ServiceReport("inference", "ready", 8001, 7, 61.0, 2**20, 0, "")
+    return as_text(StackReport("native", "p1", "http://localhost:8000", 61.0, (service,), (model,)))
+
+
+def row(text: str) -> list[str]:
+    return text.splitlines()[-1].split()
+
+
+def test_a_misfit_and_a_death_have_lines_of_their_own() -> None:
+    told = status_of(
+        deviations=["everything landed on the CPU, planned were 29 layers on the GPU"],
+        last_death="it was killed by SIGKILL",
+    )
+    assert "  local-chat: not as planned: everything landed on the CPU, planned were 29" in told
+    assert "  local-chat: its engine died (it was killed by SIGKILL) and was started again" in told
+
+
+def test_a_model_as_planned_has_neither() -> None:
+    told = status_of(n_ctx=4096, deviations=[], last_death=None)
+    assert "not as planned" not in told
+    assert "died" not in told
+
+
+def test_speed_is_told_as_generated_of_expected_as_far_as_both_are_known() -> None:
+    def told(expected: float | None, measured: float | None) -> list[str]:
+        return row(status_of(tokens_per_second={"expected": expected, "measured": measured}))[3:-1]
+
+    assert told(40.0, 35.24) == ["35.2", "of", "40"]
+    assert told(40.0, None) == ["40", "expected"]
+    assert told(None, 35.24) == ["35.2"]
+    assert told(None, None) == ["-"]
+    assert row(status_of())[3:-1] == ["-"]
