@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import resource
 import stat
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from local_ai_suite.approvals.canonical import canonical
+from local_ai_suite.approvals.places import write_private
 from local_ai_suite.errors import ApprovalError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from approval_room import Room
 
 
@@ -150,3 +156,42 @@ def test_secrets_stay_out_of_the_log(room: Room) -> None:
     assert secret not in raw
     assert "hunter22" not in raw
     assert "[secret]" in raw
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """No file grows beyond ``size``: the write across it is short, as on a disk that fills up."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"torn'])
+@pytest.mark.parametrize("more", [0, 1, 50])
+def test_a_disk_that_fills_up_in_the_middle_of_a_line_costs_that_line_only(
+    room: Room, more: int, torn: bytes
+) -> None:
+    fill(room, 1)
+    with room.places.audit.open("ab") as log:
+        log.write(torn)  # by a crash before
+    before = room.places.audit.read_bytes()
+    with largest_file(len(before) + more), pytest.raises(OSError, match="File too large"):
+        room.audit.append("requested", "x", room.clock.now())
+    assert room.places.audit.read_bytes() == before
+    assert room.audit.verify().ok
+    room.audit.append("requested", "y", room.clock.now())
+    verdict = room.audit.verify()
+    assert verdict.ok, verdict.problems
+    assert verdict.entries[-1]["id"] == "y"
+
+
+def test_a_disk_that_fills_up_in_the_middle_of_the_head_keeps_the_old_head(tmp_path: Path) -> None:
+    head = tmp_path / "audit.head"
+    write_private(head, b"old" * 20)
+    with largest_file(30), pytest.raises(OSError, match="File too large"):
+        write_private(head, b"new" * 20)
+    assert head.read_bytes() == b"old" * 20
+    assert [entry.name for entry in tmp_path.iterdir()] == [head.name]

@@ -5,7 +5,8 @@ hash before it. ``mac`` is HMAC-SHA-256 of ``hash``. The head (number and hash o
 lies in another folder, so that a tail cut off here is missed there. A line is on the disk before
 ``append`` returns. The head may be one crash behind the file, never ahead of it.
 
-A line torn by a crash stays as it is; the next event says so and carries its hash.
+A line torn by a crash stays as it is; the next event says so and carries its hash. One that a full
+disk did not take whole is taken back.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import fcntl
 import hashlib
 import hmac
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,14 @@ from typing import TYPE_CHECKING, Any
 from local_ai_suite.errors import ApprovalError
 
 from .canonical import canonical, parse
-from .places import PRIVATE_FILE, Places, check_private, sync_folder, write_private
+from .places import (
+    PRIVATE_FILE,
+    Places,
+    check_private,
+    sync_folder,
+    write_private,
+    write_whole,
+)
 from .redact import redact_value
 
 if TYPE_CHECKING:
@@ -157,6 +165,7 @@ class Audit:
         request_id: str,
         now: Moment,
         facts: dict[str, Any],
+        before: bytes = b"",
     ) -> tuple[int, str, float]:
         newest = max(newest, round(now.wall, 3))
         body: dict[str, Any] = {
@@ -170,7 +179,13 @@ class Audit:
         }
         digest = _sha256(canonical(body))
         line = canonical({**body, "hash": digest, "mac": self._mac(digest)}) + b"\n"
-        os.write(descriptor, line)
+        size = os.fstat(descriptor).st_size
+        try:
+            write_whole(descriptor, before + line)
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(descriptor, size)
+            raise
         os.fsync(descriptor)
         head = {"seq": seq, "hash": digest}
         head["mac"] = self._mac(_sha256(canonical(head)))
@@ -193,9 +208,8 @@ class Audit:
             raise ApprovalError(problems[0], hint=_HINT)
         if not torn:
             return seq, prev, newest
-        os.write(descriptor, b"\n")
         facts = {"sha256": _sha256(torn)}
-        return self._write(descriptor, seq + 1, prev, newest, TORN, "", now, facts)
+        return self._write(descriptor, seq + 1, prev, newest, TORN, "", now, facts, b"\n")
 
     def _last(self, lines: list[bytes]) -> tuple[int, str, float]:
         if not lines:

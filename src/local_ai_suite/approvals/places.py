@@ -96,13 +96,23 @@ def check_private(path: Path) -> None:
         )
 
 
+def write_whole(descriptor: int, content: bytes) -> None:
+    """All of ``content``: a disk that fills up takes a part, and says why only the next time."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
 def write_private(path: Path, content: bytes) -> None:
     """Replace ``path`` in one step, mode 600, on the disk before this returns."""
     new = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE)
     try:
-        os.write(descriptor, content)
+        write_whole(descriptor, content)
         os.fsync(descriptor)
+    except OSError:
+        new.unlink()
+        raise
     finally:
         os.close(descriptor)
     new.replace(path)
@@ -145,8 +155,11 @@ def _make_key(places: Places) -> None:
     new = places.key.with_name(f".key.{os.getpid()}")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE)
     try:
-        os.write(descriptor, os.urandom(_KEY_BYTES))
+        write_whole(descriptor, os.urandom(_KEY_BYTES))
         os.fsync(descriptor)
+    except OSError:
+        new.unlink()
+        raise
     finally:
         os.close(descriptor)
     try:
