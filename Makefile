@@ -1,5 +1,6 @@
 # Local AI Suite. Each target is a thin door to `lais`; `make` alone prints this help.
 SHELL := /bin/sh
+# Makes .venv; one that is there keeps the Python that it was made with (`rm -r .venv` to change).
 PYTHON ?= python3
 LAIS := .venv/bin/lais
 # `make up-p1 ARGS=--json` hands further words to the command behind a target.

@@ -87,12 +87,17 @@ def install_hint(debian_packages, other_package):
 
 
 def fingerprint(dev):
-    """What the environment was made from; it is made again when this changes."""
+    """What the environment was made from; it is made again when this changes.
+
+    Of Pythons its own counts, not the one that calls: that another one has come first on PATH
+    (conda, pyenv, a newer system) is no reason to fetch everything again.
+    """
     digest = hashlib.sha256()
     for name in ("uv.lock", "pyproject.toml", os.path.join("scripts", "bootstrap.txt")):
         with open(os.path.join(PROJECT, name), "rb") as file:
             digest.update(file.read())
-    digest.update(("%s|%s|%s" % (PROJECT, sys.version, dev)).encode())
+    python = os.path.realpath(os.path.join(ENVIRONMENT, "bin", "python"))
+    digest.update(("%s|%s|%s" % (PROJECT, python, dev)).encode())
     return digest.hexdigest()
 
 
@@ -104,7 +109,8 @@ def is_current(dev):
     except OSError:
         return False
     fits = {fingerprint(True)} if dev else {fingerprint(True), fingerprint(False)}
-    return made_from in fits and os.path.exists(os.path.join(ENVIRONMENT, "bin", "lais"))
+    there = (os.path.exists(os.path.join(ENVIRONMENT, "bin", name)) for name in ("python", "lais"))
+    return made_from in fits and all(there)
 
 
 def run(words, what, env=None):
@@ -140,9 +146,9 @@ def install_uv():
 
 def main():
     dev = "--dev" in sys.argv[1:]
-    use_a_supported_python()
     if is_current(dev):
         return
+    use_a_supported_python()
     check_venv()
     with alone():
         if not is_current(dev):  # it may have been made while we waited

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -76,18 +77,52 @@ def test_each_command_that_the_readmes_name_exists() -> None:
         assert named <= set(VERBS), name
 
 
-def test_an_old_python_is_told_what_to_install(tmp_path: Path) -> None:
-    script = (
+def bare_project(folder: Path) -> Path:
+    """What the bootstrap reads, in a folder of its own; its ``bootstrap.py``."""
+    (folder / "scripts").mkdir()
+    for name in ("scripts/bootstrap.py", "scripts/bootstrap.txt", "uv.lock", "pyproject.toml"):
+        (folder / name).write_bytes((ROOT / name).read_bytes())
+    return folder / "scripts" / "bootstrap.py"
+
+
+def bootstrap_with_old_python(script: Path) -> subprocess.CompletedProcess[str]:
+    """``script`` under a Python that is too old, on a machine that has no other."""
+    words = (
         "import sys, runpy, shutil\n"
         "sys.version_info = (3, 9, 2)\n"
         "shutil.which = lambda name: None\n"
-        f"sys.argv = [{str(ROOT / 'scripts' / 'bootstrap.py')!r}]\n"
+        f"sys.argv = [{str(script)!r}]\n"
         "runpy.run_path(sys.argv[0], run_name='__main__')\n"
     )
-    done = run(sys.executable, "-c", script)
+    return run(sys.executable, "-c", words)
+
+
+def test_an_old_python_is_told_what_to_install(tmp_path: Path) -> None:
+    done = bootstrap_with_old_python(bare_project(tmp_path))
     assert done.returncode == 2
     assert "Python 3.11 to 3.14 is needed" in done.stderr
     assert re.search("apt-get|dnf|brew|package manager", done.stderr)
+
+
+def test_an_environment_is_not_made_anew_because_another_python_calls(tmp_path: Path) -> None:
+    script = bare_project(tmp_path)
+    place = tmp_path / ".venv" / "bin"
+    place.mkdir(parents=True)
+    (place / "lais").touch()
+    (place / "python").symlink_to(sys.executable)
+    made_from = runpy.run_path(str(script))["fingerprint"](False)
+    (tmp_path / ".venv" / ".made-from").write_text(made_from)
+    done = bootstrap_with_old_python(script)
+    assert (done.returncode, done.stderr) == (0, "")
+
+    (place / "python").unlink()
+    (place / "python").symlink_to(tmp_path / "a Python that was removed")
+    done = bootstrap_with_old_python(script)
+    assert done.returncode == 2
+    (place / "python").unlink()
+    (place / "python").symlink_to("/bin/sh")  # as after an upgrade behind the same link
+    done = bootstrap_with_old_python(script)
+    assert done.returncode == 2
 
 
 def test_a_python_without_venv_is_told_the_package() -> None:
@@ -128,9 +163,7 @@ def test_a_folder_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
         f"sys.argv = [{str(tmp_path / 'scripts' / 'bootstrap.py')!r}]\n"
         "runpy.run_path(sys.argv[0], run_name='__main__')\n"
     )
-    (tmp_path / "scripts").mkdir()
-    for name in ("scripts/bootstrap.py", "scripts/bootstrap.txt", "uv.lock", "pyproject.toml"):
-        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    bare_project(tmp_path)
     done = run(sys.executable, "-c", script)
     assert done.returncode == 3
     assert "Traceback" not in done.stderr
