@@ -1,23 +1,15 @@
-"""The real engine behind the scripted model, and a socket that answers whatever a test wants."""
+"""What the scripted model says here, and a socket that answers whatever a test wants."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
-import subprocess
-import sys
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from local_ai_suite.demo import DEFAULT, Rule, Say, Script
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
 CONTEXT = 2048
-_STOP_SECONDS = 10.0  # the engine needs well under a second to stop; beyond this it is killed
 
 SCRIPT = Script(
     rules=(
@@ -26,42 +18,6 @@ SCRIPT = Script(
         *DEFAULT.rules,
     )
 )
-
-_SERVE = """
-import sys, xllamacpp
-p = xllamacpp.CommonParams()
-p.model.path, p.n_ctx, p.n_parallel = sys.argv[1], int(sys.argv[2]), 1
-p.model_alias = {"local-chat"}
-p.hostnames, p.port, p.cpuparams.n_threads = ["127.0.0.1"], 0, 2
-p.n_gpu_layers, p.fit_params, p.warmup, p.use_jinja = 0, False, False, True
-server = xllamacpp.Server(p)
-print(server.listening_address, flush=True)
-sys.stdin.read()
-"""
-
-
-@contextlib.contextmanager
-def serve(model: Path, context: int = CONTEXT) -> Iterator[str]:
-    """The engine's address; the process ends when its standard input closes."""
-    with subprocess.Popen(
-        [sys.executable, "-c", _SERVE, str(model), str(context)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as engine:
-        try:
-            assert engine.stdout is not None
-            address = engine.stdout.readline().strip()
-            assert address, "the engine ended before it listened"
-            yield address
-        finally:
-            assert engine.stdin is not None
-            engine.stdin.close()
-            try:
-                engine.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                engine.kill()
 
 
 @dataclass(frozen=True)

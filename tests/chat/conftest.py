@@ -8,10 +8,11 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from chat_servers import SCRIPT, Done, RawServer, serve
+from chat_servers import CONTEXT, SCRIPT, Done, RawServer
 
 from local_ai_suite.cli.main import main
 from local_ai_suite.demo import write_scripted_gguf
+from scripted_engine import engine as running_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """``http://127.0.0.1:PORT`` of a real engine with 2,048 tokens of context."""
     path = write_scripted_gguf(tmp_path_factory.mktemp("model") / "scripted.gguf", SCRIPT)
-    with serve(path) as address:
-        yield address
+    with running_engine(path, context=CONTEXT, slots=1) as started:
+        yield started.url
 
 
 @pytest.fixture

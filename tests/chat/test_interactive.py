@@ -61,6 +61,7 @@ def test_a_conversation_with_commands_until_ctrl_d(
     screen.expect("lais>")
     screen.type("\x04")
     assert screen.ends() == 0
+    assert stat.S_IMODE((tmp_path / "talk.md").stat().st_mode) == 0o600
     saved = (tmp_path / "talk.md").read_text(encoding="utf-8")
     assert saved.count("## You") == 2
     assert "They **flow**." in saved
@@ -126,6 +127,16 @@ def test_errors_leave_the_conversation_open(paths: Paths, talk: Callable[..., Te
     screen.enter("/clear")  # the file with it
     screen.expect("a new conversation")
     screen.enter("안녕")
+    screen.expect("안녕하세요!")
+    screen.enter(f"/file {long}")
+    screen.expect("goes along")
+    screen.enter("/retry")
+    screen.expect("Cut it to fit?")
+    screen.enter("n")
+    screen.expect("error: the prompt has")
+    screen.enter("/drop")
+    screen.expect("left out:")
+    screen.enter("/retry")  # what it was to replace is still there
     screen.expect("안녕하세요!")
 
 

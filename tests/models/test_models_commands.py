@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -200,6 +201,19 @@ def test_without_a_terminal_the_progress_is_a_few_lines() -> None:
     assert said[-1] == "a.gguf: 1.00 GB (100%), 100.0 MB/s"
 
 
+# inspect
+
+
+def test_a_model_is_inspected_by_a_name_that_it_serves_as(models: Path, capsys) -> None:
+    assert lais("models", "inspect", "demo", "--json") == 0  # lies in the suite, not in the folder
+    (models / "talk.gguf").write_bytes(
+        model_bytes(**{"tokenizer.chat_template": "{{ messages }}", "general.name": "Talk"})
+    )
+    capsys.readouterr()
+    assert lais("models", "inspect", "local-chat") == 0
+    assert "Talk" in capsys.readouterr().out
+
+
 # rm
 
 
@@ -207,6 +221,14 @@ def test_rm_asks_and_keeps_without_a_yes(models: Path, capsys, monkeypatch) -> N
     (models / FILE).write_bytes(model_bytes())
     monkeypatch.setattr("click.confirm", lambda *_, **__: False)
     assert lais("models", "rm", FILE) == 1
+    assert (models / FILE).exists()
+
+
+def test_rm_that_can_ask_nobody_says_so_and_keeps(models: Path, capsys, monkeypatch) -> None:
+    (models / FILE).write_bytes(model_bytes())
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert lais("models", "rm", FILE, "--json") == 2
+    assert "--yes" in answer(capsys)["error"]["hint"]
     assert (models / FILE).exists()
 
 

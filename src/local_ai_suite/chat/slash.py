@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from .conversation import Conversation
     from .sources import Source
 
+_PRIVATE = 0o600
 COMMANDS: dict[str, str] = {
     "/help": "what there is",
     "/model": "[NAME|auto]  the model for the next questions",
@@ -24,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "/code": "always the code model",
     "/system": "[TEXT]  instructions to the model; none: remove them",
     "/file": "FILE...  goes along with the next question",
+    "/drop": "the files don't go along after all",
     "/cut": "from now on cut files and old turns that do not fit",
     "/clear": "a new conversation",
     "/retry": "ask the last question again",
@@ -63,6 +66,7 @@ class Slash:
             "/code": lambda _: self._kind("code"),
             "/system": self._system,
             "/file": self._file,
+            "/drop": self._drop,
             "/cut": self._cut,
             "/clear": self._clear,
             "/retry": self._retry,
@@ -125,6 +129,10 @@ class Slash:
         sizes = ", ".join(f"{one.name} ({len(one.text):,} characters)" for one in read)
         return Said(f"goes along with the next question: {sizes}")
 
+    def _drop(self, _: str) -> Said:
+        names = ", ".join(source.name for source in self.take_attached())
+        return Said(f"left out: {names}" if names else "no file waits to go along")
+
     def _cut(self, _: str) -> Said:
         self.conversation.wishes = replace(self.conversation.wishes, cut=True)
         return Said("what does not fit is cut from now on, and said each time")
@@ -147,8 +155,9 @@ class Slash:
             raise UsageError("/save needs a file's name")
         path = Path(name).expanduser()
         try:
-            # "x": nothing that is there is overwritten.
-            with path.open("x", encoding="utf-8") as file:
+            # Nothing that is there is overwritten; a conversation is its owner's alone.
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(as_markdown(self.conversation.turns))
         except OSError as exc:
             raise UsageError(f"{path} cannot be written: {exc.strerror or exc}") from exc

@@ -79,6 +79,7 @@ def _one_line(
     talk: Conversation, history: History | None, screen: Screen, line: str, slash: Slash
 ) -> bool:
     """Carry out a command or ask; false: leave."""
+    turns = list(talk.turns)
     if slash.is_command(line):
         said = slash.run(line)
         if said.text:
@@ -88,13 +89,19 @@ def _one_line(
         if said.question is None:
             return True
         line = said.question
-    _ask(talk, history, screen, line, slash)
+    answered = False
+    try:
+        answered = _ask(talk, history, screen, line, slash)
+    finally:
+        if not answered:
+            talk.turns = turns  # what /retry was to replace stays
     return True
 
 
 def _ask(
     talk: Conversation, history: History | None, screen: Screen, line: str, slash: Slash
-) -> None:
+) -> bool:
+    """Whether an answer, or a part of one, came."""
     files = list(slash.attached)
     ready = ai_turn.prepare(talk, screen, line, files)
     answer, stopped = screen.stream(talk.open(ready))
@@ -104,6 +111,7 @@ def _ask(
     if trouble := talk.keep(ready, answer, history):
         screen.warn(trouble)
     screen.note(status_line(ready, answer))
+    return bool(answer.text)
 
 
 def _lines(kept: bool, paths: Paths) -> LineHistory:

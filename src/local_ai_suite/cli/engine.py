@@ -131,15 +131,20 @@ class _Bar:
 
 def ps_text(data: dict[str, Any]) -> str:
     """``GET /running`` as a table."""
-    lines = [f"{'MODEL':<24} {'STATUS':<9} {'MEMORY':>22} {'CONTEXT':>16} {'REQUESTS':>9}  SINCE"]
+    width = max([24, *(len("/".join(row["names"])) for row in data["models"])])
+    lines = [
+        f"{'MODEL':<{width}} {'STATUS':<9} {'MEMORY':>22} {'CONTEXT':>16} {'REQUESTS':>9}  SINCE"
+    ]
     for row in data["models"]:
         held = row["projected_bytes"] if row["pid"] else None
         memory = ", ".join(f"{name} {size // MIB} MiB" for name, size in (held or {}).items())
         since = f"{row['loaded_seconds']:.0f} s" if row["loaded_seconds"] is not None else ""
         busy = f"{row['in_flight']}+{row['waiting']}" if row["pid"] else ""
         shown = _context(row) if row["pid"] else ""
-        name = "/".join(row["names"])[:24]
-        lines.append(f"{name:<24} {row['status']:<9} {memory:>22} {shown:>16} {busy:>9}  {since}")
+        name = "/".join(row["names"])
+        lines.append(
+            f"{name:<{width}} {row['status']:<9} {memory:>22} {shown:>16} {busy:>9}  {since}"
+        )
         lines += [
             f"    {item}" for item in (_speed(row), *row["deviations"], row["failure"]) if item
         ]

@@ -1,11 +1,12 @@
-"""Which file a person means: a path, or a name in the models folder."""
+"""Which file a person means: a path, a name in the models folder, or a name that it serves as."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from local_ai_suite.errors import ModelError
+from local_ai_suite.engine.catalog import configured_models
+from local_ai_suite.errors import ModelError, SuiteError
 
 if TYPE_CHECKING:
     from local_ai_suite.paths import Paths
@@ -13,13 +14,16 @@ if TYPE_CHECKING:
 
 
 def find_model(name: str, settings: Settings, paths: Paths) -> Path:
-    """A file by its path, or by its name in the models folder, with or without ``.gguf``."""
+    """A file by its path, by its name in the models folder (with or without ``.gguf``), or by a
+    name of ``lais models`` such as ``local-chat``."""
     folder = settings.models_path(paths)
     wanted = Path(name).expanduser()
     places = [wanted, folder / wanted, folder / f"{name}.gguf"]
     for place in places:
         if place.is_file():
             return place
+    if served := _served_as(name, settings, paths):
+        return served
     low = name.lower().removesuffix(".gguf")
     near = sorted(p for p in folder.glob("**/*.gguf") if p.stem.lower() == low)
     if near:
@@ -29,3 +33,11 @@ def find_model(name: str, settings: Settings, paths: Paths) -> Path:
         f"{name}: no such file, here or in {folder}",
         hint=f"There is: {there}" if there else "`lais models pull NAME` downloads one.",
     )
+
+
+def _served_as(name: str, settings: Settings, paths: Paths) -> Path | None:
+    try:
+        entries = configured_models(settings, paths).entries
+    except SuiteError:  # what is wrong with another model is nothing about this one
+        return None
+    return next((entry.path for entry in entries if name in entry.names), None)

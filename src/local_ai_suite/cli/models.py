@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -9,7 +10,7 @@ import click
 from local_ai_suite.cli.models_inspect import inspect_command
 from local_ai_suite.cli.models_progress import Quiet, watcher
 from local_ai_suite.cli.output import json_option, show
-from local_ai_suite.errors import SettingsError
+from local_ai_suite.errors import SettingsError, UsageError
 from local_ai_suite.models import listing, recommended
 from local_ai_suite.models.built import pull_embedding
 from local_ai_suite.models.pull import Pulled, pull
@@ -128,7 +129,7 @@ def rm_command(name: str, yes: bool, as_json: bool) -> int:
     names = [path.name for path in removal.paths]
     if not yes:
         question = f"Delete {', '.join(names)} ({listing.size_text(removal.size_bytes)})?"
-        if not click.confirm(question, err=True):
+        if not _agreed(question):
             return show(Result("models rm", "Kept.", {"deleted": []}, exit_code=1), as_json=as_json)
     still_named = listing.settings_that_name(removal.paths, settings, paths)
     freed = removal.carry_out()
@@ -136,6 +137,19 @@ def rm_command(name: str, yes: bool, as_json: bool) -> int:
     warnings = tuple(f"{key} still names it: change it in .env" for key in still_named)
     data = {"deleted": [str(path) for path in removal.paths], "freed_bytes": freed}
     return show(Result("models rm", text, data, warnings=warnings), as_json=as_json)
+
+
+def _agreed(question: str) -> bool:
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise  # Ctrl-C
+        click.echo(err=True)
+        raise UsageError(
+            "nobody can be asked whether to delete it: standard input has ended",
+            hint="--yes deletes without asking.",
+        ) from None
 
 
 def download_folder(settings: Settings, paths: Paths) -> Path:
