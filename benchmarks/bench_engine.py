@@ -4,8 +4,9 @@
 
 Both serve the same file: a llama of 12 layers, 2048 wide, Q4_K (its weights are zeros, which cost
 the same work), and are asked in turns, so that a busy machine slows both. The native engine is the
-one that ``lais engine build`` made, unless ``--native`` names another. Bar: none; measured once in
-2026, 1.6 (prompt) and 1.17 (generation) on a machine with AVX-512.
+one that ``lais engine build`` made (or a ``llama-server`` on PATH), unless ``--native`` names
+another. What each makes of the processor is read off its own log; what the plan expects of it, from
+the memory's speed, stands below. Bar: none; measured once in 2026, 1.6 (prompt), 1.17 (generation).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import contextlib
 import os
 import secrets
+import shutil
 import statistics
 import subprocess
 import sys
@@ -25,8 +27,14 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from fit_models import transformer
+from local_ai_suite.engine.bandwidth import MOST_THREADS
+from local_ai_suite.engine.command import VERBOSITY
 from local_ai_suite.engine.find import EMBEDDED_MODULE, built_engine
+from local_ai_suite.engine.readback import cpu_features
 from local_ai_suite.engine.running import free_port
+from local_ai_suite.fit import FitRequest, plan
+from local_ai_suite.gguf import read_gguf
+from local_ai_suite.hardware import detect, measure_memory_speed
 from local_ai_suite.paths import find_paths
 
 if TYPE_CHECKING:
@@ -39,9 +47,14 @@ CONTEXT = 1024
 
 def main() -> int:
     options = _options()
-    native = Path(options.native) if options.native else built_engine(find_paths())
-    if not native.is_file():
-        print(f"{native} is not there: run `lais engine build` first", file=sys.stderr)
+    native = options.native or native_engine()
+    if native is None or not Path(native).is_file():
+        print(
+            f"nothing was measured: {native or 'a native engine'} is not there.\n"
+            "Run `.venv/bin/lais engine build` (some eight minutes), then this again, or name one: "
+            "python benchmarks/bench_engine.py --native PATH/TO/llama-server",
+            file=sys.stderr,
+        )
         return 1
     with tempfile.TemporaryDirectory(prefix="bench-engine-") as folder:
         model = transformer(
@@ -54,9 +67,41 @@ def main() -> int:
         if load > (os.cpu_count() or 1) / 2:
             print("note: this machine is busy; take the ratios, not the numbers")
         embedded = [sys.executable, "-m", EMBEDDED_MODULE]
-        with _engine([str(native)], model) as ours, _engine(embedded, model) as wheel:
+        logs = {name: Path(folder) / f"{name}.log" for name in ("native", "embedded")}
+        with (
+            _engine([str(native)], model, logs["native"]) as ours,
+            _engine(embedded, model, logs["embedded"]) as wheel,
+        ):
             _compare(ours, wheel, options)
+        for name, log in logs.items():
+            print(f"{name:10} uses {_features(log)}")
+        print(f"the plan expects {_expected(model)} generated tokens/s of this machine's memory")
     return 0
+
+
+def native_engine() -> str | None:
+    """The engine that ``lais engine build`` made, else ``llama-server`` on PATH."""
+    built = built_engine(find_paths())
+    return str(built) if built.is_file() else shutil.which("llama-server")
+
+
+def _features(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    found = next((names for line in lines if (names := cpu_features(line))), ())
+    return " ".join(found) or "what its log does not tell"
+
+
+def _expected(model: Path) -> str:
+    machine = detect()
+    speed = measure_memory_speed(min(MOST_THREADS, machine.cpu_threads or 1))
+    request = FitRequest(
+        model=read_gguf(model), hardware=machine, n_gpu_layers=0, ctx_size=CONTEXT,
+        memory_speed=speed,
+    )  # fmt: skip
+    expected = plan(request).tokens_per_second
+    if expected is None or speed is None:
+        return "no known number of"
+    return f"{expected:.1f} (at {speed / 1e9:.1f} GB/s)"
 
 
 def _options() -> argparse.Namespace:
@@ -100,17 +145,17 @@ def _ask(client: httpx.Client, number: int, prompt: int, generate: int) -> tuple
 
 
 @contextlib.contextmanager
-def _engine(command: list[str], model: Path) -> Iterator[httpx.Client]:
+def _engine(command: list[str], model: Path, log: Path) -> Iterator[httpx.Client]:
     port, key = free_port(), secrets.token_hex(8)
     words = [
         *command, "--model", str(model), "--port", str(port), "--ctx-size", str(CONTEXT),
         "--parallel", "1", "--fit", "off", "--no-webui", "--n-gpu-layers", "0",
-        "--threads", str(max(1, (os.cpu_count() or 2) // 2)),
+        "--threads", str(detect().cpu_threads or 1), "--verbosity", str(VERBOSITY),
     ]  # fmt: skip
-    process = subprocess.Popen(
-        words, env={**os.environ, "LLAMA_API_KEY": key},
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            words, env={**os.environ, "LLAMA_API_KEY": key}, stdout=output, stderr=output
+        )
     client = httpx.Client(
         base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {key}"},
         timeout=ANSWERED_WITHIN, trust_env=False,

@@ -5,8 +5,10 @@
 Four models of the same size, room for two of them. Printed: seconds from request to first token
 for a cold model, a swap and a warm one; memory that idle models keep; a soak with random models,
 its lost requests and longest wait against the bar; and the added milliseconds per request with a
-warm model. The router is llama.cpp's (``--models-dir``, ``--models-max 2``); without ``--router``
-only our own numbers are printed. Absolute numbers belong to the machine; the ratios carry over.
+warm model. The router is llama.cpp's (``--models-dir``, ``--models-max 2``), of the binary that
+``lais engine build`` made (or a ``llama-server`` on PATH) unless ``--router`` names one; both sides
+run the same binary, and without one only our own numbers are printed. Absolute numbers belong to
+the machine; the ratios carry over.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from bench_engine import native_engine
 from local_ai_suite.demo import write_scripted_gguf
 from local_ai_suite.engine.catalog import configured_models
 from local_ai_suite.engine.planning import FitPlanner
@@ -47,6 +50,7 @@ CONTEXT = "8192"
 STARTED_WITHIN = 60.0
 # No request may take longer; one that does counts as lost.
 LONGEST = 120.0
+IDLE_SECONDS = 3.0  # KEEP_ALIVE of the service that is watched until it is idle
 OVERHEAD_BAR_MS = 0.3
 OVERHEAD_ROUNDS = 500
 REOPEN = 50  # cpp-httplib ends a connection after 100 requests
@@ -90,6 +94,7 @@ def main() -> int:
     options = _options()
     if options.serve:
         return _serve(options.port)
+    options.router = options.router or native_engine()
     folder = Path(tempfile.mkdtemp(prefix="bench-pool-"))
     try:
         _make_models(folder)
@@ -124,7 +129,11 @@ async def _bench(options: argparse.Namespace, folder: Path) -> int:
         print("note: this machine is busy; take the ratios, not the numbers")
     makers = [lambda: _our_server(folder, options.router)]
     if options.router:
+        print(f"engine of both sides: {options.router}")
         makers.append(lambda: _router(folder, options.router))
+    else:
+        print("no llama-server for the router: `.venv/bin/lais engine build` makes one")
+    await _after_keep_alive(folder, options.router)
     failed = False
     for make in makers:
         server = make()
@@ -135,6 +144,31 @@ async def _bench(options: argparse.Namespace, folder: Path) -> int:
         finally:
             _stop(server)
     return 1 if failed else 0
+
+
+async def _after_keep_alive(folder: Path, engine: str | None) -> None:
+    """What is left when two models were asked once and nobody asked again."""
+    server = _our_server(folder, engine, KEEP_ALIVE=f"{IDLE_SECONDS:.0f}s")
+    try:
+        await _until_up(server)
+        async with (
+            httpx.AsyncClient(base_url=server.url, timeout=LONGEST, trust_env=False) as client,
+            client.stream("GET", "/events") as events,
+        ):
+            for name in MODELS[:2]:
+                await _first_token(client, name)
+            most, began, gone = server.engines(), time.monotonic(), 0
+            async for line in events.aiter_lines():
+                gone += line == "event: unloaded"
+                if gone == most:
+                    break
+            waited, left = time.monotonic() - began, server.memory_mib()
+        print(
+            f"\npool, KEEP_ALIVE={IDLE_SECONDS:.0f}s: {most} engines, {server.engines()} after "
+            f"{waited:.1f} s; then {left:.0f} MiB in all"
+        )
+    finally:
+        _stop(server)
 
 
 async def _measure(server: Server, options: argparse.Namespace) -> bool:
@@ -156,11 +190,6 @@ async def _measure(server: Server, options: argparse.Namespace) -> bool:
         )
         loaded = server.memory_mib()
         print(f"  two models loaded and idle: {loaded:.0f} MiB in {server.engines()} processes")
-        if server.name == "pool":
-            for name in MODELS:
-                await client.post("/models/unload", json={"model": name})
-            left = server.memory_mib()
-            print(f"  after keep_alive (all idle): {left:.0f} MiB, {server.engines()} engines")
         seconds = options.seconds if server.name == "pool" else options.router_seconds
         soak = await _soak(client, options.clients, seconds, watch=server.name == "pool")
         first = soak.first_tokens or [0.0]
@@ -300,9 +329,9 @@ class _Raw:
         return await self._reader.readexactly(length)
 
 
-def _our_server(folder: Path, engine: str | None) -> Server:
+def _our_server(folder: Path, engine: str | None, **more: str) -> Server:
     port = _free_port()
-    env = {**os.environ, "CTX_SIZE": CONTEXT, "PARALLEL": "1", "LAIS_PROJECT": str(folder)}
+    env = {**os.environ, "CTX_SIZE": CONTEXT, "PARALLEL": "1", "LAIS_PROJECT": str(folder), **more}
     if engine:
         env["LLAMA_SERVER"] = engine
     command = [sys.executable, __file__, "--serve", "--port", str(port)]

@@ -147,6 +147,19 @@ def test_a_speed_is_compared_only_where_both_are_known() -> None:
     assert compare_speed(40.0, None) is None
 
 
+def test_the_instructions_that_a_binary_uses_are_read_off_its_own_log() -> None:
+    line = (
+        "0.00.025.196 I cmn  common_param: system_info: n_threads = 2 (n_threads_batch = 2) / 2 | "
+        "CUDA : ARCHS = 890 | USE_GRAPHS = 1 | CPU : SSE3 = 1 | AVX2 = 1 | AVX512 = 0 | "
+        "REPACK = 1 | "
+    )
+    facts = LogFacts()
+    facts.read(line)
+    facts.read("0.00.025.200 I something else")
+    assert facts.cpu_features == ("SSE3", "AVX2", "REPACK")
+    assert LogFacts().cpu_features == ()
+
+
 def test_the_speed_is_that_of_all_tokens_once_there_are_enough() -> None:
     text = (
         "# TYPE llamacpp:tokens_predicted_total counter\n"

@@ -103,6 +103,7 @@ def test_a_real_engine_takes_what_was_projected(start: Callable[..., Service]) -
     service = start()
     loaded = service.client.post("/models/load", json={"model": "local-chat"}).json()
     assert loaded["status"] == "ready"
+    assert loaded["cpu_features"], "what the binary makes of this processor"
     (parts,) = FitMemory(service.project / ".state").loads().values()
     assert {part.part for part in parts} == {"weights", "kv_cache", "compute"}
     assert all(part.as_projected for part in parts), parts

@@ -130,7 +130,9 @@ def build(
         _check_disk(work, DISK_NEEDED_CUDA if cuda else DISK_NEEDED)
         archive = fetch(pin, work / f"{PACKAGE}-{pin.version}.tar.gz", progress)
         sources = unpack(archive, work / "sources", progress, digest=pin.sha256)
-        flags = tuple(cmake_flags(cuda=cuda) if flags is None else flags)
+        # There is no git here to tell: without a name every build would call itself "build 0".
+        name = f"-DLLAMA_BUILD_COMMIT={PACKAGE}-{pin.version}"
+        flags = (*(cmake_flags(cuda=cuda) if flags is None else flags), name)
         log = paths.ensure_state() / "logs" / "engine-build.log"
         tree = work / "tree"
         _prepare(tree, {"sources": pin.sha256, "flags": list(flags), "ninja": _ninja()})

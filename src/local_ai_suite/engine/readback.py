@@ -39,6 +39,7 @@ class LogFacts:
     layers_offloaded: int | None = None
     layers_total: int | None = None
     context_per_slot: int | None = None
+    cpu_features: tuple[str, ...] = ()
     buffers: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def read(self, line: str) -> None:
@@ -49,6 +50,8 @@ class LogFacts:
             self.layers_offloaded, self.layers_total = int(match[1]), int(match[2])
         elif match := _N_CTX_SEQ.search(line):
             self.context_per_slot = int(match[1])
+        elif not self.cpu_features:
+            self.cpu_features = cpu_features(line)
 
     def bytes_by_device(self) -> dict[str, int]:
         total: dict[str, int] = {}
@@ -65,6 +68,7 @@ class Actual:
     parallel: int | None = None
     layers_offloaded: int | None = None
     layers_total: int | None = None
+    cpu_features: tuple[str, ...] = ()
     buffers: dict[tuple[str, str], int] = field(default_factory=dict)
 
     @property
@@ -149,6 +153,16 @@ def generation_speed(metrics: str) -> float | None:
 def _counter(metrics: str, name: str) -> float | None:
     match = re.search(rf"^llamacpp:{name} ([\d.e+-]+)$", metrics, re.MULTILINE)
     return float(match[1]) if match else None
+
+
+def cpu_features(line: str) -> tuple[str, ...]:
+    """The processor's instructions that the binary uses, off its ``system_info`` line: ``AVX2``,
+    ``AVX512``...; empty for another line."""
+    _, found, info = line.partition("| CPU :")
+    if not found or "system_info" not in line:
+        return ()
+    cpu = re.split(r"\| [A-Za-z]+\d* : ", info)[0]  # the next backend
+    return tuple(re.findall(r"([A-Z]\w*) = 1", cpu))
 
 
 def device(buffer: str) -> str:

@@ -337,6 +337,7 @@ class LlamaServer:
             parallel=slots if isinstance(slots, int) else None,
             layers_offloaded=self._facts.layers_offloaded,
             layers_total=self._facts.layers_total,
+            cpu_features=self._facts.cpu_features,
             buffers=dict(self._facts.buffers),
         )
 
