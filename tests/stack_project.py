@@ -16,10 +16,13 @@ from typing import Any
 
 import psutil
 
+from local_ai_suite.compose import project_name
+from local_ai_suite.paths import Paths
 from local_ai_suite.state import marked_processes
 
 CHECKOUT = Path(__file__).parents[1]
 COMMAND_TIMEOUT_S = 100.0
+DOCKER_TIMEOUT_S = 120.0
 RECOVERY_S = 60.0
 NOT_HANDED_ON = ("LAIS_", "MAKE", "MFLAGS", "ARGS")
 
@@ -72,6 +75,10 @@ class Project:
     def gateway(self) -> int:
         return self.ports["API_GATEWAY_PORT"]
 
+    @property
+    def engine(self) -> int:
+        return self.ports["INFERENCE_PORT"]
+
     def request(
         self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
     ) -> tuple[int, bytes]:
@@ -105,11 +112,39 @@ class Project:
             time.sleep(0.1)
         raise AssertionError(f"no answer within {RECOVERY_S} s; last: {last}")
 
+    @property
+    def in_docker(self) -> bool:
+        return self.environment.get("RUNTIME") == "docker"
+
     def processes(self) -> list[psutil.Process]:
-        return marked_processes(self.folder)
+        """What runs of it: processes, or those in its containers."""
+        return contained_processes(self.folder) if self.in_docker else marked_processes(self.folder)
+
+    def process_of(self, room: str) -> psutil.Process:
+        """The service process of ``engine`` or ``gateway``; the first of several."""
+        module = f"local_ai_suite.{room}.server"
+        return next(p for p in self.processes() if module in p.cmdline() and "-m" in p.cmdline())
 
     def status(self) -> dict[str, Any]:
         return dict(json.loads(self.make("status", "--json").stdout)["data"])
+
+
+def contained_processes(folder: Path) -> list[psutil.Process]:
+    """The processes in a project's containers, as the engine's machine (this one) sees them."""
+    label = f"label=com.docker.compose.project={project_name(Paths(folder, folder / '.state'))}"
+    found = []
+    for container in docker("ps", "-q", "--no-trunc", "--filter", label).split():
+        pids = docker("top", container, "-o", "pid").split()[1:]
+        found += [psutil.Process(int(pid)) for pid in pids if psutil.pid_exists(int(pid))]
+    return found
+
+
+def docker(*words: str) -> str:
+    done = subprocess.run(
+        ["docker", *words], capture_output=True, text=True, timeout=DOCKER_TIMEOUT_S, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 QUESTION = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from local_ai_suite.paths import Paths
     from local_ai_suite.settings import Settings
 
-PYTHON_IMAGE = "python:3.12-slim-bookworm"
 VERSION = "0.1.0"
 GATEWAY_IMAGE = f"local-ai-suite/gateway:{VERSION}"
 INFERENCE_IMAGE = f"local-ai-suite/inference:{VERSION}"
@@ -24,6 +24,10 @@ INFERENCE_GPU_IMAGE = f"local-ai-suite/inference-cuda:{VERSION}"
 
 _FILES = {"p1": ("compose.p1.yml",)}
 _GPU_FILE = "compose.gpu.yml"
+_IPV6_FILE = "compose.ipv6.yml"
+# Published on 127.0.0.1, and on ::1 where the engine can.
+BOTH_LOOPBACKS = frozenset({"127.0.0.1", "localhost"})
+_ARG_LINE = re.compile(r"ARG\s+(?P<name>[A-Z_]+)=(?P<value>\S+)")
 
 _TOOLKIT = (
     "Linux: install the NVIDIA Container Toolkit, then `sudo nvidia-ctk runtime configure "
@@ -42,28 +46,42 @@ def images(*, gpu: bool) -> tuple[str, str]:
     return (INFERENCE_GPU_IMAGE if gpu else INFERENCE_IMAGE, GATEWAY_IMAGE)
 
 
-def compose_command(phase: str, paths: Paths, *, gpu: bool) -> list[str]:
+def dockerfile_default(dockerfile: Path, name: str) -> str:
+    """The value of the build argument ``name`` where nobody gives one: its only place.
+
+    Raises :class:`StackError` when the Dockerfile has none.
+    """
+    try:
+        lines = dockerfile.read_text(encoding="utf-8").splitlines()
+    except OSError as exc:
+        raise StackError(f"{dockerfile} cannot be read: {exc}", hint="git checkout docker") from exc
+    for line in lines:
+        found = _ARG_LINE.fullmatch(line.strip())
+        if found and found["name"] == name:
+            return found["value"]
+    raise StackError(f"{dockerfile} has no ARG {name}=...", hint="git checkout docker/Dockerfile")
+
+
+def compose_command(phase: str, paths: Paths, *, gpu: bool, ipv6: bool = False) -> list[str]:
     """``docker compose`` with the phase's files, before the verb."""
     if phase not in _FILES:
         raise NotBuiltYet(f"phase {phase} has no Compose file yet", hint="Phase 1 is: make up-p1")
-    names = [*_FILES[phase], *([_GPU_FILE] if gpu else [])]
+    names = [*_FILES[phase], *([_GPU_FILE] if gpu else []), *([_IPV6_FILE] if ipv6 else [])]
     files = [word for name in names for word in ("-f", str(paths.compose_dir / name))]
     # --env-file: Compose would look beside the first file.
     env_file = ["--env-file", str(paths.env_file)] if paths.env_file.exists() else []
     return ["docker", "compose", "-p", project_name(paths), *files, *env_file]
 
 
-def compose_environment(settings: Settings, paths: Paths, owner: tuple[int, int]) -> dict[str, str]:
+def compose_environment(settings: Settings, paths: Paths) -> dict[str, str]:
     """What the Compose files interpolate. It beats ``.env``, so it holds the checked values."""
     return {
         "COMPOSE_PROJECT_NAME": project_name(paths),
-        "MODELS_DIR": str(settings.models_path(paths)),
         "API_GATEWAY_PORT": str(settings.api_gateway_port),
         "INFERENCE_PORT": str(settings.inference_port),
         "BIND_ADDRESS": settings.bind_address,
         "LAIS_PUBLISH": published_address(settings.bind_address),
         "ALLOWED_HOSTS": ",".join(settings.allowed_hosts),
-        "LAIS_USER": f"{owner[0]}:{owner[1]}",
     }
 
 
@@ -140,11 +158,14 @@ _COMPLAINTS = (
         "a folder or file that the containers need is not there",
         "Is the disk with MODELS_DIR plugged in and mounted? `.env` is made by make up-p1.",
     ),
-    Complaint(
-        ("failed to resolve",),
-        "an image is missing here and cannot be downloaded",
-        "Connect to the internet once, give a base image that is here (PYTHON_IMAGE=...), or set "
-        "RUNTIME=native in .env.",
+    *(
+        Complaint(
+            words,
+            "an image is missing here and cannot be downloaded",
+            "Connect to the internet once, give a base image that is here (PYTHON_IMAGE=...), or "
+            "set RUNTIME=native in .env.",
+        )
+        for words in (("failed to resolve",), ("failed to do request",))
     ),
     Complaint(
         ("pull access denied",),
@@ -173,12 +194,12 @@ def explain(stderr: str) -> StackError:
     )
 
 
+def is_about_ipv6(stderr: str) -> bool:
+    """Whether the engine could not publish on ::1, which then is left out."""
+    low = stderr.lower()
+    return "::1" in low or "ipv6" in low or "cannot assign requested address" in low
+
+
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1][:400] if lines else "no message"
-
-
-def owner_of(path: Path) -> tuple[int, int]:
-    """User and group of ``path``: the container's user must be able to read it."""
-    stat = path.stat()
-    return stat.st_uid, stat.st_gid

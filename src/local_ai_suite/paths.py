@@ -7,6 +7,7 @@ when the project lies on a Windows drive mounted in WSL2 (``/mnt/c`` has neither
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ PROJECT_VARIABLE = "LAIS_PROJECT"
 STATE_VARIABLE = "LAIS_STATE"
 
 _PRIVATE_DIRECTORY = 0o700
+_OTHERS = 0o077
 # Filesystem types through which WSL2 shows Windows drives (`drvfs` is WSL1's name; WSL2 uses 9p,
 # or virtiofs from WSL 2.0 on).
 _WINDOWS_FILESYSTEMS = frozenset({"9p", "drvfs", "v9fs", "virtiofs"})
@@ -62,8 +64,8 @@ class Paths:
 
     @property
     def keys_file(self) -> Path:
-        """The gateway's named keys, hashed."""
-        return self.state / "keys.json"
+        """The gateway's named keys, hashed; in a folder that containers see too."""
+        return self.state / "keys" / "keys.json"
 
     @property
     def lock_file(self) -> Path:
@@ -75,9 +77,15 @@ class Paths:
         return hashlib.sha256(str(self.project).encode()).hexdigest()[:8]
 
     def ensure_state(self) -> Path:
-        """Make the state folder and its log folder, readable by their owner only."""
-        for folder in (self.state, self.logs):
+        """Make the state folder and those in it that are always there, for their owner only.
+
+        A state folder that others may look into is closed to them, if it is ours to close.
+        """
+        for folder in (self.state, self.logs, self.keys_file.parent):
             folder.mkdir(parents=True, exist_ok=True, mode=_PRIVATE_DIRECTORY)
+        with contextlib.suppress(OSError):
+            if self.state.stat().st_mode & _OTHERS:
+                self.state.chmod(_PRIVATE_DIRECTORY)
         return self.state
 
 

@@ -238,8 +238,9 @@ class ChildProcess:
         try:
             await _first(gone, asked, probing, late)
             if not gone.done() and not asked.done():
-                if probing.done():
-                    probing.result()
+                if probing.done() and (failed := probing.exception()) is not None:
+                    why = f"asking {self.name} whether it is ready failed: {failed!r}"
+                elif probing.done():
                     self._state = ChildState.READY
                     self.ready_at = self._clock.now()
                     self._became_ready.set()
@@ -251,8 +252,9 @@ class ChildProcess:
                 self._state = ChildState.STOPPING
                 await self._stop_tree(process.pid, gone)
         finally:
-            if not gone.done():  # cancelled, or a probe that raised: leave nothing behind
+            if not gone.done():  # cancelled: leave nothing behind
                 _signal_group(process.pid, signal.SIGKILL)
+                self._state = ChildState.STOPPED
             for task in (asked, probing, late):
                 task.cancel()
             await self._last_words(reading)

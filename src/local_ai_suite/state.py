@@ -84,7 +84,8 @@ def _boot_id() -> str:
 class ServiceState:
     """One service as its supervisor sees it.
 
-    ``phase`` is starting, ready, restarting, failed or stopped; ``reason`` says why it last ended.
+    ``phase`` is starting, ready, restarting, failed or stopped, and unreachable where Docker is
+    away; ``reason`` says why it last ended.
     """
 
     name: str
@@ -94,6 +95,8 @@ class ServiceState:
     since: float = 0.0
     restarts: int = 0
     reason: str = ""
+    container: str = ""  # its id, in Docker
+    memory: int | None = None  # bytes, where only Docker can tell
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 from local_ai_suite import compose
 from local_ai_suite.paths import Paths
-from stack_project import Project
+from stack_project import CHECKOUT, DOCKER_TIMEOUT_S, Project, close, docker, new_project
 
-DOCKER_TIMEOUT_S = 120.0
+BUILD_TIMEOUT_S = 1500.0
 
 
-def docker(*words: str) -> str:
-    done = subprocess.run(
-        ["docker", *words], capture_output=True, text=True, timeout=DOCKER_TIMEOUT_S, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def packaged_project(folder: Path) -> Project:
+    """A clone that runs in Docker, with the sources that the images are built from.
+
+    All clones of one checkout have the same sources, so the images are built once.
+    """
+    project = new_project(folder)
+    for name in ("pyproject.toml", "uv.lock", "README.md", "LICENSE", ".dockerignore"):
+        shutil.copy(CHECKOUT / name, folder / name)
+    (folder / "scripts").mkdir()
+    shutil.copy(CHECKOUT / "scripts" / "bootstrap.txt", folder / "scripts")
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(CHECKOUT / "src", folder / "src", ignore=ignored)
+    project.environment |= {"RUNTIME": "docker"}
+    project.timeout_s = BUILD_TIMEOUT_S
+    return project
+
+
+def remove(project: Project) -> None:
+    """Stop the containers and take their volume with them."""
+    close(project)
+    label = f"label=com.docker.compose.project={compose_project(project)}"
+    for volume in docker("volume", "ls", "-q", "--filter", label).split():
+        subprocess.run(["docker", "volume", "rm", "-f", volume], check=False, timeout=60)
 
 
 def logs(container: str) -> str:

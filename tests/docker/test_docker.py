@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
-from containers import compose_project, docker, inspect, left_of, logs
+from containers import compose_project, inspect, left_of, logs
 
 from local_ai_suite import compose
-from stack_project import QUESTION, Project
+from local_ai_suite.demo import write_scripted_gguf
+from stack_project import QUESTION, Project, docker
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800)]
 
@@ -42,6 +46,52 @@ def test_status_and_logs_say_what_they_say_natively(up: Project) -> None:
     assert report["runtime"] == "docker"
     assert [service["name"] for service in report["services"]] == list(SERVICES)
     assert {model["id"] for model in report["models"]} >= {"local-chat", "local-code"}
+    for service in report["services"]:
+        assert service["pid"], "this machine sees the containers' processes"
+        assert service["memory"] > 10 * 1024**2
+        assert service["seconds"] < report["seconds"] + 60
+        assert service["restarts"] == 0
+    native = {"name", "phase", "port", "pid", "seconds", "memory", "restarts", "reason", "healthy"}
+    assert set(report["services"][0]) <= native
+    said = up.lais("logs", "-n", "5").stdout
+    assert "inference    | " in said
+    assert "api-gateway  | " in said
+
+
+def test_following_the_logs_looks_as_it_does_natively(up: Project) -> None:
+    words = [sys.executable, "-m", "local_ai_suite", "logs", "-f", "-n", "1"]
+    with subprocess.Popen(
+        words, env=up.environ(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as following:
+        assert following.stdout is not None
+        try:
+            first = {following.stdout.readline().partition("|")[0].strip() for _ in SERVICES}
+            assert first == set(SERVICES)
+            up.chat_until_answered()
+            assert following.stdout.readline().startswith("api-gateway  | {")
+        finally:
+            following.send_signal(signal.SIGINT)
+            following.wait(30)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_both_loopbacks_answer(up: Project, address: str) -> None:
+    connection = http.client.HTTPConnection(address, up.gateway, timeout=60)
+    connection.request("GET", "/v1/models")
+    assert connection.getresponse().status == 200
+    connection.close()
+
+
+def test_a_key_that_is_made_here_counts_in_the_container(up: Project) -> None:
+    """Without REQUIRE_KEY no key is asked for, but one that is shown is held to its limits."""
+    made = up.lais("keys", "create", "editor", "--rpm", "1")
+    key = {"Authorization": f"Bearer {made.stdout.strip()}"}
+    statuses = [up.request("GET", "/v1/models", None, key)[0] for _ in range(2)]
+    deadline = time.monotonic() + 10
+    while 429 not in statuses and time.monotonic() < deadline:
+        statuses.append(up.request("POST", "/v1/chat/completions", QUESTION, key)[0])
+    assert 429 in statuses, statuses
+    assert up.lais("keys", "revoke", "editor").returncode == 0
 
 
 def test_a_second_up_changes_nothing(up: Project) -> None:
@@ -57,6 +107,8 @@ def test_a_killed_container_comes_back(up: Project, service: str) -> None:
     os.kill(pid, signal.SIGKILL)
     assert up.chat_until_answered()["choices"]
     assert inspect(up, service)["RestartCount"] >= 1
+    told = next(item for item in up.status()["services"] if item["name"] == service)
+    assert told["restarts"] >= 1
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -71,11 +123,13 @@ def test_containers_are_locked_down(up: Project, service: str) -> None:
     assert host["RestartPolicy"]["Name"] == "unless-stopped"
     assert host["LogConfig"]["Config"]["max-size"]
     owner = (up.folder / ".env").stat()
-    assert found["Config"]["User"] == f"{owner.st_uid}:{owner.st_gid}"
+    expected = f"{owner.st_uid}:{owner.st_gid}" if owner.st_uid else "10001:10001"
+    assert found["Config"]["User"] == expected
+    assert not [process for process in up.processes() if process.uids().real == 0]
     bindings = [b for ports in host["PortBindings"].values() for b in ports]
-    assert {binding["HostIp"] for binding in bindings} == {"127.0.0.1"}
-    models = next(mount for mount in found["Mounts"] if mount["Destination"] == "/models")
-    assert not models["RW"]
+    assert {binding["HostIp"] for binding in bindings} == {"127.0.0.1", "::1"}
+    writable = {mount["Destination"] for mount in found["Mounts"] if mount["RW"]}
+    assert writable == {"/state"}
 
 
 def test_no_secret_shows_in_inspect_images_or_logs(up: Project) -> None:
@@ -98,7 +152,7 @@ def test_no_secret_shows_in_inspect_images_or_logs(up: Project) -> None:
 def test_the_models_are_read_only_inside(up: Project) -> None:
     found = inspect(up, "inference")
     done = subprocess.run(
-        ["docker", "exec", found["Id"], "sh", "-c", "touch /models/x || touch /usr/x"],
+        ["docker", "exec", found["Id"], "sh", "-c", "touch /project/models/x || touch /usr/x"],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode != 0
@@ -163,6 +217,61 @@ def test_a_model_folder_that_is_not_there_is_named(packaged: Project) -> None:
     assert done.returncode != 0
     assert "/nowhere/models" in done.stderr or "MODELS_DIR" in done.stderr
     assert left_of(packaged)["containers"] == ""
+
+
+def test_a_model_outside_the_folder_is_refused_before_anything_starts(packaged: Project) -> None:
+    packaged.make("down")
+    other = packaged.folder.parent / "other.gguf"
+    write_scripted_gguf(other)
+    packaged.environment["CHAT_MODEL"] = str(other)
+    try:
+        done = packaged.make("up-p1")
+        assert done.returncode != 0
+        assert f"{other} lies outside MODELS_DIR" in done.stderr
+        assert left_of(packaged)["containers"] == ""
+        inside = Path(packaged.environment["MODELS_DIR"]) / "scripted.gguf"
+        packaged.environment["CHAT_MODEL"] = str(inside)
+        assert packaged.make("up-p1").returncode == 0
+    finally:
+        del packaged.environment["CHAT_MODEL"]
+    assert packaged.chat_until_answered()["choices"]
+
+
+def test_litellm_starts_in_the_image_that_was_trimmed_for_it(up: Project) -> None:
+    """What docker/trim.py takes out is not missed: here LiteLLM handles the request."""
+    up.environment["GATEWAY_RELAY"] = "off"
+    try:
+        done = up.make("restart")
+        assert done.returncode == 0, done.stderr
+        assert up.chat_until_answered()["choices"]
+        said = logs(inspect(up, "api-gateway")["Id"])
+        assert "Traceback" not in said, said
+    finally:
+        del up.environment["GATEWAY_RELAY"]
+        up.make("down")
+
+
+def test_the_gateways_image_stays_under_its_bound(up: Project) -> None:
+    """Above its base, which differs from machine to machine; see docs/docker.md."""
+    layers = docker("history", "--format", "{{.Size}}", "--human=false", compose.GATEWAY_IMAGE)
+    base = docker("history", "--format", "{{.Size}}", "--human=false", os.environ["PYTHON_IMAGE"])
+    above = sum(map(int, layers.split())) - sum(map(int, base.split()))
+    assert above < 280e6, f"{above / 1e6:.0f} MB above the base"
+
+
+def test_containers_run_as_the_owner_of_env_when_that_is_not_root(packaged: Project) -> None:
+    packaged.make("down")
+    env_file = packaged.folder / ".env"
+    before = env_file.stat()
+    os.chown(env_file, 4242, 4243)
+    try:
+        done = packaged.make("up-p1")
+        assert done.returncode == 0, done.stderr
+        assert {process.uids().real for process in packaged.processes()} == {4242}
+        assert packaged.chat_until_answered()["choices"]
+    finally:
+        os.chown(env_file, before.st_uid, before.st_gid)
+        packaged.make("down")
 
 
 def test_an_engine_that_does_not_run_is_named(packaged: Project) -> None:

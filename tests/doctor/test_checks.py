@@ -250,6 +250,30 @@ def test_dockers_own_way_to_the_gpu_is_looked_at(facts, gpu, status) -> None:
     assert only(found, "docker-gpu").status == status
 
 
+@pytest.mark.parametrize(
+    ("inside", "status", "says"),
+    [
+        (("GPU 0: NVIDIA GeForce RTX 4050",), "ok", "a container sees GPU 0"),
+        (StackError("Docker cannot pass the GPU through", hint="Toolkit."), "warning", "refused"),
+        (None, "ok", "once the images are built"),
+    ],
+)
+def test_the_gpu_is_asked_for_from_inside_a_container(facts, inside, status, says) -> None:
+    docker = DockerFacts("28", "2.26", gpu=True, inside=inside)
+    check = only(tools.check_docker(facts(hardware=Hardware(gpus=(RTX,)), docker=docker)),
+                 "docker-gpu")  # fmt: skip
+    assert check.status == status
+    assert says in check.message
+    assert check.remedy or status == "ok"
+
+
+@pytest.mark.parametrize(("free", "status"), [(50e9, "ok"), (1e9, "warning")])
+def test_the_disk_of_docker_is_looked_at(facts, free, status) -> None:
+    root = Folder(Path("/var/lib/docker"), free_bytes=int(free))
+    found = tools.check_docker(facts(docker=DockerFacts("28", "2.26", root=root)))
+    assert only(found, "docker-disk").status == status
+
+
 def test_an_old_python_is_a_failure(facts) -> None:
     assert tools.check_python(facts(python=(3, 10))).status == "failure"
 

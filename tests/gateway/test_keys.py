@@ -162,7 +162,7 @@ def test_the_command_creates_lists_and_revokes(
         "keys": [
             {
                 "name": "desk",
-                "created": KeyFile(tmp_path / ".state" / "keys.json").read()[0].created,
+                "created": KeyFile(tmp_path / ".state" / "keys" / "keys.json").read()[0].created,
                 "requests_per_minute": 30,
                 "parallel": None,
             }

@@ -122,7 +122,7 @@ def test_a_child_that_never_becomes_ready_is_stopped_within_its_bound() -> None:
     run(story)
 
 
-def test_a_probe_that_raises_leaves_no_process_behind() -> None:
+def test_a_probe_that_raises_ends_the_child_and_says_why() -> None:
     async def story() -> None:
         async def broken() -> bool:
             raise RuntimeError("a defect")
@@ -131,11 +131,13 @@ def test_a_probe_that_raises_leaves_no_process_behind() -> None:
             "child", [sys.executable, "-c", "import time; time.sleep(60)"],
             probe=broken, ready_seconds=5,
         )  # fmt: skip
-        with pytest.raises(RuntimeError):
-            await it.ready()
+        ended = await it.ready()
+        assert ended is not None
+        assert "a defect" in ended.reason
+        assert not ended.asked
+        assert it.state is ChildState.STOPPED
         assert it.pid is not None
-        pid = it.pid
-        await until(lambda: not alive(pid))
+        assert not alive(it.pid)
 
     run(story)
 

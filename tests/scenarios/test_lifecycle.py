@@ -58,6 +58,17 @@ def test_ctrl_c_during_up_leaves_nothing_running(fresh: Project) -> None:
     assert not (fresh.folder / ".state" / "run.json").exists()
 
 
+def test_sigterm_during_up_leaves_nothing_running(fresh: Project) -> None:
+    up = subprocess.Popen(UP, env=fresh.environ(), stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: "local_ai_suite.engine.server" in services(fresh))
+    up.terminate()
+    _, stderr = up.communicate(timeout=WAIT_S)
+    assert up.returncode == 128 + signal.SIGTERM
+    assert "Traceback" not in stderr
+    assert not fresh.processes()
+    assert not (fresh.folder / ".state" / "run.json").exists()
+
+
 def test_a_closed_terminal_ends_nothing_and_down_still_works(fresh: Project) -> None:
     pid, terminal = pty.fork()
     if pid == 0:

@@ -8,9 +8,10 @@ import pytest
 import yaml
 
 from local_ai_suite import compose
-from local_ai_suite.errors import NotBuiltYet, PortInUse
+from local_ai_suite.errors import NotBuiltYet, PortInUse, StackError
 from local_ai_suite.paths import Paths
 from local_ai_suite.settings import KEYS, SECRET_KEYS, Settings
+from local_ai_suite.stack import mounts
 
 DOCKER = Path(__file__).parents[2] / "docker"
 
@@ -61,6 +62,14 @@ SAID = [
         ),
         "PYTHON_IMAGE",
     ),
+    (
+        (
+            'failed to create LLB definition: failed to do request: Head "https://registry-1.docker'
+            '.io/v2/library/python/manifests/3.12": dial tcp: lookup registry-1.docker.io: no such '
+            "host"
+        ),
+        "PYTHON_IMAGE",
+    ),
 ]
 
 
@@ -89,11 +98,10 @@ def test_an_unknown_complaint_is_passed_on_whole() -> None:
 
 def test_the_files_of_a_phase_and_the_overlay(paths: Paths) -> None:
     paths.env_file.write_text("")
-    words = compose.compose_command("p1", paths, gpu=True)
+    words = compose.compose_command("p1", paths, gpu=True, ipv6=True)
     assert [Path(word).name for word in words if word.endswith(".yml")] == [
-        "compose.p1.yml",
-        "compose.gpu.yml",
-    ]
+        "compose.p1.yml", "compose.gpu.yml", "compose.ipv6.yml",
+    ]  # fmt: skip
     assert words[words.index("-p") + 1] == f"local-ai-suite-{paths.project_id}"
     with pytest.raises(NotBuiltYet):
         compose.compose_command("p2", paths, gpu=False)
@@ -101,7 +109,8 @@ def test_the_files_of_a_phase_and_the_overlay(paths: Paths) -> None:
 
 def test_no_secret_is_handed_to_compose(paths: Paths) -> None:
     settings = Settings(litellm_master_key="sk-very-secret", hf_token="hf_secret")
-    handed = compose.compose_environment(settings, paths, (1000, 1000))
+    paths.env_file.write_text("")
+    handed = {**compose.compose_environment(settings, paths), **mounts.prepare(settings, paths)}
     assert not {"sk-very-secret", "hf_secret"} & set(handed.values())
 
 
@@ -112,7 +121,27 @@ def test_the_images_of_the_code_are_the_files_defaults() -> None:
     assert compose.INFERENCE_IMAGE in services["inference"]["image"]
     assert compose.GATEWAY_IMAGE in services["api-gateway"]["image"]
     assert compose.INFERENCE_GPU_IMAGE in overlay["inference"]["image"]
-    assert compose.PYTHON_IMAGE in (DOCKER / "Dockerfile").read_text()
+
+
+def test_what_the_images_are_made_of_stands_in_one_place() -> None:
+    """Compose hands an argument on only when somebody sets it; the rest is the Dockerfile's."""
+    names = ("PYTHON_IMAGE", "ENGINE_IMAGE", "ENGINE_CUDA_IMAGE")
+    values = [compose.dockerfile_default(DOCKER / "Dockerfile", name) for name in names]
+    assert len(set(values)) == 3
+    others = [path for path in DOCKER.parent.rglob("*.yml") if ".venv" not in path.parts]
+    for path in [*others, *(DOCKER.parent / "src").rglob("*.py")]:
+        text = path.read_text()
+        assert not [value for value in values if value in text], path
+    for file in ("compose.p1.yml", "compose.gpu.yml"):
+        for service in yaml.safe_load((DOCKER / file).read_text())["services"].values():
+            given = service["build"]["args"]
+            assert {given[name] for name in names if name in given} <= {None}, file
+
+
+def test_a_dockerfile_without_that_argument_is_named(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("ARG OTHER=x\nFROM scratch\n")
+    with pytest.raises(StackError, match="PYTHON_IMAGE"):
+        compose.dockerfile_default(tmp_path / "Dockerfile", "PYTHON_IMAGE")
 
 
 # Settings of the machine outside, and secrets, which the containers read from .env only.

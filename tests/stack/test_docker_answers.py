@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 from local_ai_suite.errors import StackError
 from local_ai_suite.paths import Paths
 from local_ai_suite.settings import Settings
-from local_ai_suite.stack import docker, runtime
+from local_ai_suite.stack import containers, docker, runtime
 from local_ai_suite.state import RunState, ServiceState, read_run, write_run
 
 AWAY = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is it running?"
@@ -76,18 +77,27 @@ def test_down_of_a_native_run_does_not_need_docker(
 
 
 @pytest.mark.parametrize(
-    ("stdout", "stderr", "code", "reason"),
-    [("", AWAY, 1, "the Docker engine does not run"), ("[]\n", "", 0, "no container")],
+    ("stdout", "stderr", "code", "phase", "reason"),
+    [
+        ("", AWAY, 1, "unreachable", "the Docker engine does not run"),
+        ("[]\n", "", 0, "stopped", "no container"),
+    ],
 )
 def test_status_of_containers_that_are_gone_is_not_starting_for_ever(
-    paths: Paths, docker_says: Callable[..., Path], stdout: str, stderr: str, code: int, reason: str
+    paths: Paths,
+    docker_says: Callable[..., Path],
+    stdout: str,
+    stderr: str,
+    code: int,
+    phase: str,
+    reason: str,
 ) -> None:
     paths.ensure_state()
     write_run(paths.run_file, RUN)
     docker_says(stdout, stderr, code)
     stack = runtime.current(paths, Settings())
     assert [(service.phase, service.reason) for service in stack.services] == [
-        ("stopped", reason), ("stopped", reason),
+        (phase, reason), (phase, reason),
     ]  # fmt: skip
     assert not stack.healthy
     assert stack.watched, "the supervisor belongs to the native runtime"
@@ -152,3 +162,105 @@ def test_an_engine_service_that_does_not_answer_is_no_success(
             runtime._load_default(silent, settings, quiet, None)
     else:
         runtime._load_default(silent, settings, quiet, None)
+
+
+@pytest.mark.parametrize("wanted", ["auto", "docker"])
+def test_up_does_not_forget_containers_that_cannot_be_reached(
+    paths: Paths, docker_says: Callable[..., Path], wanted: str
+) -> None:
+    """They come back with Docker, and would then hold the ports of what was started instead."""
+    paths.ensure_state()
+    write_run(paths.run_file, RUN)
+    docker_says(stderr=AWAY, code=1)
+    with pytest.raises(StackError, match="cannot be reached") as caught:
+        runtime.up("p1", Settings(runtime=wanted), paths, quiet)
+    assert "RUNTIME=native" in caught.value.hint
+    assert read_run(paths.run_file) == RUN
+
+
+@pytest.fixture
+def with_a_dockerfile(paths: Paths) -> Paths:
+    paths.compose_dir.mkdir()
+    (paths.compose_dir / "Dockerfile").write_text("ARG PYTHON_IMAGE=base:of-the-file\n")
+    return paths
+
+
+@pytest.mark.parametrize(
+    ("env_file", "environ", "image"),
+    [
+        ("", None, "base:of-the-file"),
+        ("PYTHON_IMAGE=base:of-env\n", None, "base:of-env"),
+        ("PYTHON_IMAGE=base:of-env\n", "base:of-environment", "base:of-environment"),
+        ("PYTHON_IMAGE=\n", "", "base:of-the-file"),
+    ],
+)
+def test_the_base_image_is_read_where_compose_reads_it(
+    with_a_dockerfile: Paths,
+    monkeypatch: pytest.MonkeyPatch,
+    env_file: str,
+    environ: str | None,
+    image: str,
+) -> None:
+    with_a_dockerfile.env_file.write_text(env_file)
+    monkeypatch.delenv("PYTHON_IMAGE", raising=False)
+    if environ is not None:
+        monkeypatch.setenv("PYTHON_IMAGE", environ)
+    assert docker.base_image(with_a_dockerfile) == image
+
+
+def test_auto_asks_the_registry_says_so_and_downloads_nothing(
+    with_a_dockerfile: Paths,
+    docker_says: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("PYTHON_IMAGE", raising=False)
+    asked = docker_says()
+    program = tmp_path / "bin" / "docker"
+    answers = 'case "$1" in version|compose) exit 0;; *) exit 1;; esac'
+    program.write_text(f'#!/bin/sh\necho "$*" >>"{asked}"\n{answers}\n')
+    told: list[str] = []
+    choice = docker.choose(Settings(runtime="auto"), with_a_dockerfile, told.append)
+    assert choice.runtime == "native"
+    assert "base:of-the-file" in choice.reason
+    assert len(told) == 1
+    assert "base:of-the-file" in told[0]
+    assert "pull" not in asked.read_text()
+
+
+def test_what_docker_tells_of_a_container_is_in_the_status(
+    paths: Paths, docker_says: Callable[..., Path], tmp_path: Path
+) -> None:
+    paths.ensure_state()
+    write_run(paths.run_file, RUN)
+    asked = docker_says()
+    whole = "f" * 64
+    ps = json.dumps({"Service": "inference", "State": "running", "Health": "healthy", "ID": "ffff"})
+    state = {"Pid": os.getpid(), "StartedAt": "2026-11-23T15:04:05.123456789Z"}
+    details = json.dumps([{"Id": whole, "RestartCount": 3, "State": state}])
+    stats = f"{whole} 12.5MiB / 1.9GiB"
+    (tmp_path / "bin" / "docker").write_text(
+        f"""#!/bin/sh
+        echo "$*" >>"{asked}"
+        case "$1" in
+        compose) echo '{ps}';;
+        inspect) echo '{details}';;
+        stats) echo '{stats}';;
+        esac
+        """
+    )
+    run = read_run(paths.run_file)
+    assert run is not None
+    found = containers.measured(containers.services(paths, run)).services[0]
+    assert found.restarts == 3
+    assert found.since == 1_795_446_245.0
+    assert found.process is None, "that pid is another process here"
+    assert found.memory == int(12.5 * 1024**2)
+
+
+@pytest.mark.parametrize(
+    ("text", "memory"),
+    [("512B / 1GiB", 512), ("1.5GiB / 2GiB", int(1.5 * 1024**3)), ("-- / --", None), ("", None)],
+)
+def test_memory_is_read_as_docker_writes_it(text: str, memory: int | None) -> None:
+    assert containers.parse_memory(text) == memory

@@ -35,7 +35,9 @@ def test_following_sees_new_lines_new_files_and_rotation(tmp_path: Path) -> None
         yield
 
     change = steps()
-    followed = logs.follow(tmp_path, sleep=lambda _s: next(change))
+    read: logs.Read = {}
+    assert list(logs.last_lines(tmp_path, 1, read)) == [("inference", "old")]
+    followed = logs.follow(tmp_path, read, sleep=lambda _s: next(change))
     assert [next(followed) for _ in range(5)] == [
         ("inference", "one"),
         ("api-gateway", "born"),
@@ -44,3 +46,17 @@ def test_following_sees_new_lines_new_files_and_rotation(tmp_path: Path) -> None
         ("inference", "after rotation"),
     ]
     assert (tmp_path / "inference.log.1").read_text().startswith("old")
+
+
+def test_no_line_is_lost_or_doubled_between_the_last_lines_and_following(tmp_path: Path) -> None:
+    inference = tmp_path / "inference.log"
+    inference.write_text("one\ntwo\nhal")
+    read: logs.Read = {}
+    assert list(logs.last_lines(tmp_path, 1, read)) == [("inference", "two")]
+    with inference.open("a") as file:  # before anybody follows
+        file.write("f\nthree\n")
+    (tmp_path / "api-gateway.log").write_text("born\n")
+    followed = logs.follow(tmp_path, read, sleep=lambda _s: None)
+    assert [next(followed) for _ in range(3)] == [
+        ("api-gateway", "born"), ("inference", "half"), ("inference", "three"),
+    ]  # fmt: skip

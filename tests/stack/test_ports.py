@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 
 import pytest
 
+from local_ai_suite.doctor import project
+from local_ai_suite.doctor.facts import PortFact
 from local_ai_suite.errors import AlreadyRunning, PortInUse
 from local_ai_suite.paths import Paths
 from local_ai_suite.stack import ports
@@ -39,3 +42,18 @@ def test_a_held_lock_names_its_holder_within_the_bound(paths: Paths) -> None:
         exclusive(paths.lock_file, timeout_s=0.2),
     ):
         pass
+
+
+def test_a_port_that_is_kept_for_root_is_not_called_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(self: socket.socket, address: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "bind", refused)
+    with pytest.raises(PortInUse, match="for root") as caught:
+        ports.check_free("API_GATEWAY_PORT", 80)
+    assert "API_GATEWAY_PORT=" in caught.value.hint
+    assert str(ports.first_free_port()) in caught.value.hint
+    ports.check_free("API_GATEWAY_PORT", 80, by_root=True)  # Docker's engine may
+    fact = PortFact("API_GATEWAY_PORT", 80, ports.port_holder(80))
+    assert project._check_port(fact, native=True).status == "failure"
+    assert project._check_port(fact, native=False).status == "warning"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,8 +12,13 @@ from local_ai_suite.cli.output import json_option, show
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
 from local_ai_suite.settings import load_settings
-from local_ai_suite.stack import docker, logs, runtime, status
+from local_ai_suite.stack import containers, logs, runtime, status
 from local_ai_suite.state import read_run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from local_ai_suite.paths import Paths
 
 _COLOURS = ("cyan", "green", "magenta", "yellow", "blue")
 
@@ -55,18 +60,26 @@ def logs_command(follow: bool, lines: int, as_json: bool) -> int:
     run = read_run(paths.run_file)
     in_docker = run is not None and run.runtime == "docker"
     if as_json:
-        found = docker.last_lines(paths, lines) if in_docker else logs.last_lines(folder, lines)
+        last = containers.last_lines(paths, lines)
+        found = last if in_docker else logs.last_lines(folder, lines)
         data = [{"service": name, "line": line} for name, line in found]
         return show(Result("logs", "", {"lines": data}), as_json=True)
-    if in_docker:
-        return subprocess.call(docker.follow_command(paths, lines, follow=follow))
     colours: dict[str, str] = {}
-    for name, line in logs.last_lines(folder, lines):
+    for name, line in _lines(paths, lines, follow=follow, in_docker=in_docker):
         _print(name, line, colours)
-    if follow:
-        for name, line in logs.follow(folder):
-            _print(name, line, colours)
     return 0
+
+
+def _lines(paths: Paths, count: int, *, follow: bool, in_docker: bool) -> Iterator[tuple[str, str]]:
+    """The last ``count`` lines of each service, then new ones if ``follow``."""
+    if in_docker:
+        lines = containers.follow if follow else containers.last_lines
+        yield from lines(paths, count)
+        return
+    read: logs.Read = {}
+    yield from logs.last_lines(paths.logs, count, read if follow else None)
+    if follow:
+        yield from logs.follow(paths.logs, read)
 
 
 def _print(name: str, line: str, colours: dict[str, str]) -> None:

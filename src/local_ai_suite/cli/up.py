@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 DEMO_LINE = (
     "This is the small demo model: no chat model was found. For a real one: "
-    ".venv/bin/lais models pull chat, or put a .gguf file into models/; then make restart"
+    ".venv/bin/lais models pull chat, or put a .gguf file into {folder}; then make restart"
 )
 
 
@@ -65,19 +65,20 @@ def bring_up(command: str, phase: str, *, as_json: bool) -> int:
     with progress(as_json) as report:
         outcome = runtime.up(phase, settings, paths, report)
     warnings = (*settings.warnings, *outcome.notes)
-    return show(
-        Result(command, up_text(outcome), asdict(outcome), warnings=warnings), as_json=as_json
-    )
+    folder = settings.models_path(paths)
+    inside = folder.is_relative_to(paths.project)
+    text = up_text(outcome, f"{folder.relative_to(paths.project) if inside else folder}/")
+    return show(Result(command, text, asdict(outcome), warnings=warnings), as_json=as_json)
 
 
-def up_text(outcome: UpOutcome) -> str:
+def up_text(outcome: UpOutcome, models: str) -> str:
     stack = outcome.stack
     how = "is already up" if outcome.already else f"is up ({outcome.seconds:.1f} s)"
     lines = [f"Local AI Suite {how}: {stack.address}   [{stack.phase}, {stack.runtime}]", ""]
     rows = status.model_rows(stack.models)
     lines += ["  " + line for line in status.table([status.MODEL_COLUMNS, *rows])]
     if any((model.get("meta") or {}).get("is_demo") for model in stack.models):
-        lines += ["", DEMO_LINE]
+        lines += ["", DEMO_LINE.format(folder=models)]
     lines += ["", f"Try:  curl {stack.address}/models", "Stop: make down"]
     return "\n".join(lines)
 

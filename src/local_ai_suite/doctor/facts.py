@@ -21,7 +21,8 @@ from local_ai_suite.errors import StackError, SuiteError
 from local_ai_suite.gateway.config import load_config
 from local_ai_suite.hardware import Hardware, PathKind, detect, path_kind
 from local_ai_suite.settings import Settings, load_settings
-from local_ai_suite.stack.docker import containers, engine_trouble
+from local_ai_suite.stack.containers import containers
+from local_ai_suite.stack.docker import engine_trouble, gpu_inside
 from local_ai_suite.stack.ports import PortHolder, port_holder
 from local_ai_suite.state import RunState, read_run
 
@@ -54,12 +55,18 @@ class PortFact:
 
 @dataclass(frozen=True, slots=True)
 class DockerFacts:
-    """``trouble``: why it can't be used. ``gpu``: whether its engine knows an NVIDIA runtime."""
+    """``trouble``: why it can't be used. ``gpu``: whether its engine knows an NVIDIA runtime.
+
+    ``inside`` are the GPUs that a container saw, or why it saw none. ``root`` is where the engine
+    keeps images, if that lies on a disk that this machine sees.
+    """
 
     version: str | None = None
     compose: str | None = None
     trouble: StackError | None = None
     gpu: bool | None = None
+    inside: tuple[str, ...] | StackError | None = None
+    root: Folder | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +233,11 @@ def docker_facts() -> DockerFacts:
         gpu = None if runtimes is None else "nvidia" in json.loads(runtimes or "{}")
     except ValueError:
         gpu = None
+    root = Path(_ask("docker", "info", "--format", "{{.DockerRootDir}}") or "/nowhere")
     return DockerFacts(
+        inside=gpu_inside() if gpu else None,
+        # Docker Desktop's lies in a machine of its own.
+        root=folder(root) if root.is_dir() else None,
         version=_ask("docker", "version", "--format", "{{.Server.Version}}"),
         compose=_ask("docker", "compose", "version", "--short"),
         gpu=gpu,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from local_ai_suite.stack.ports import first_free_port
+
 from .check import Check, failure, ok, warning
 
 if TYPE_CHECKING:
@@ -101,12 +103,21 @@ def check_models(facts: Facts) -> list[Check]:
 
 
 def check_ports(facts: Facts) -> list[Check]:
-    return [_check_port(port) for port in facts.ports]
+    native = facts.settings is None or facts.settings.runtime == "native"
+    return [_check_port(port, native=native) for port in facts.ports]
 
 
-def _check_port(fact: PortFact) -> Check:
+def _check_port(fact: PortFact, *, native: bool) -> Check:
     if fact.holder is None:
         return ok("ports", f"{fact.port} ({fact.key}) is free", port=fact.port)
+    if fact.holder.privileged:
+        # Docker's engine is root: it can publish there what a process of ours cannot hold.
+        return (failure if native else warning)(
+            "ports",
+            f"{fact.port} ({fact.key}) is held by {fact.holder.describe()}",
+            f"Set {fact.key} to a port from {first_free_port()} on in .env.",
+            port=fact.port,
+        )
     pid = fact.holder.pid
     if fact.ours:
         return ok("ports", f"{fact.port} ({fact.key}) is held by this stack itself", port=fact.port)

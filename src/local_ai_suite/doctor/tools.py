@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from local_ai_suite.errors import SuiteError
+
 from .check import Check, failure, ok, warning
 from .machine import gpus
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .facts import Facts
 
 _LEAST_PYTHON = (3, 11)
+# Our two images, what they are built from, and the builder's copies of them.
+_LEAST_DOCKER_DISK = 4e9
 # 1.82.7 and 1.82.8 carried a credential stealer (litellm#24518).
 _STOLEN_LITELLM = frozenset({"1.82.7", "1.82.8"})
 _INSTALL = "Run `make up-p1`: it installs what is locked in uv.lock."
@@ -132,6 +138,27 @@ def check_docker(facts: Facts) -> list[Check]:
                 f"{_TOOLKIT} Or set RUNTIME=native in .env.",
             )
         )
-    elif gpus(facts) and docker.gpu:
-        found.append(ok("docker-gpu", "Docker knows NVIDIA's runtime"))
+    elif isinstance(docker.inside, tuple) and docker.inside:
+        found.append(ok("docker-gpu", f"a container sees {'; '.join(docker.inside)}"))
+    elif isinstance(docker.inside, SuiteError):
+        found.append(
+            warning(
+                "docker-gpu",
+                f"a container that asked for the GPU was refused it: {docker.inside.message}",
+                docker.inside.hint,
+            )
+        )
+    elif docker.gpu and (gpus(facts) or docker.inside == ()):
+        words = "Docker knows NVIDIA's runtime; a container is asked once the images are built"
+        found.append(ok("docker-gpu", words))
+    if docker.root is not None and docker.root.free_bytes is not None:
+        found.append(_check_docker_disk(docker.root.path, docker.root.free_bytes))
     return found
+
+
+def _check_docker_disk(path: Path, free: int) -> Check:
+    words = f"{free / 1e9:.1f} GB are free for images ({path})"
+    if free < _LEAST_DOCKER_DISK:
+        remedy = "`docker system df` shows what takes the space, `docker system prune` frees some."
+        return warning("docker-disk", words, remedy, free_bytes=free)
+    return ok("docker-disk", words, free_bytes=free)

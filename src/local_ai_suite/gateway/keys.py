@@ -1,6 +1,6 @@
 """Named keys: kept as SHA-256, created and revoked with ``lais keys``, compared in constant time.
 
-The file (``keys.json`` in the state folder, mode 600)::
+The file (``keys/keys.json`` in the state folder, mode 600)::
 
     {"version": 1, "keys": [{"name", "sha256", "created", "requests_per_minute", "parallel"}]}
 
@@ -115,6 +115,9 @@ class KeyFile:
         )
         draft = self.path.with_suffix(".new")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        if os.geteuid() == 0:  # the gateway in a container runs as the folder's owner
+            folder = self.path.parent.stat()
+            os.fchown(descriptor, folder.st_uid, folder.st_gid)
         with os.fdopen(descriptor, "wb") as file:
             file.write(text)
             file.flush()

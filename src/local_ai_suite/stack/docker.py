@@ -5,32 +5,34 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
+import socket
 import time
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from local_ai_suite import compose
-from local_ai_suite.errors import StackError
-from local_ai_suite.state import RunState, ServiceState
+from local_ai_suite import compose, dotenv
+from local_ai_suite.engine.catalog import configured_models
+from local_ai_suite.errors import PortInUse, StackError, SuiteError
+from local_ai_suite.stack import mounts
+from local_ai_suite.stack.containers import ASK_TIMEOUT_S, fresh_services, run_docker, stop
+from local_ai_suite.state import RunState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    import subprocess
+    from collections.abc import Callable
 
     from local_ai_suite.paths import Paths
     from local_ai_suite.settings import Settings
 
-# A daemon that runs answers in milliseconds; one that hangs must not hang `up`.
-ASK_TIMEOUT_S = 15.0
 # Downloads the dependencies the first time.
 BUILD_TIMEOUT_S = 1800.0
-# One layer list; an offline machine fails at once, a black hole ends here.
-PULL_TIMEOUT_S = 300.0
+# A registry tells what an image is made of in a second or two; an offline machine fails at once,
+# and a network that swallows everything ends here. The download itself belongs to the build.
+REGISTRY_TIMEOUT_S = 20.0
 UP_TIMEOUT_S = 300.0
-DOWN_TIMEOUT_S = 120.0
+_SOURCES = ("uv.lock", "pyproject.toml", "docker/Dockerfile", "docker/trim.py")
 # The driver wakes a sleeping laptop GPU first.
 GPU_TIMEOUT_S = 60.0
-PORTS = {"inference": 8001, "api-gateway": 8000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,30 +43,62 @@ class Choice:
     reason: str
 
 
-def choose(settings: Settings) -> Choice:
+def choose(settings: Settings, paths: Paths, report: Callable[[str], None]) -> Choice:
     """``RUNTIME=auto`` takes Docker when its engine answers and the images are or can be had.
 
-    Raises :class:`StackError` when RUNTIME=docker asks for an engine that does not answer.
+    Raises :class:`StackError` when RUNTIME=docker asks for an engine that does not answer, and
+    :class:`ModelError` when it asks for models that containers cannot see.
     """
     if settings.runtime == "native":
         return Choice("native", "RUNTIME=native")
-    trouble = engine_trouble()
+    trouble: SuiteError | None = engine_trouble()
     if settings.runtime == "docker":
         if trouble is not None:
             raise trouble
+        check_models(settings, paths)
         return Choice("docker", "RUNTIME=docker")
     if trouble is not None:
         return Choice("native", trouble.message)
+    try:
+        check_models(settings, paths)
+    except SuiteError as exc:
+        return Choice("native", exc.message)
     if all(_has_image(image) for image in compose.images(gpu=False)):
         return Choice("docker", "the Docker engine answers and the images are here")
-    if _has_image(base_image()) or _can_pull(base_image()):
+    base = base_image(paths)
+    if _has_image(base):
         return Choice("docker", "the Docker engine answers and the images can be built")
-    return Choice("native", f"Docker runs, but {base_image()} is neither here nor to be had")
+    report(f"asking the registry for {base} ({REGISTRY_TIMEOUT_S:.0f} s at most)")
+    if _is_to_be_had(base):
+        return Choice("docker", "the Docker engine answers and the images can be built")
+    return Choice("native", f"Docker runs, but {base} is neither here nor to be had")
 
 
-def base_image() -> str:
-    """The image that ours are built from; ``PYTHON_IMAGE`` names another."""
-    return os.environ.get("PYTHON_IMAGE") or compose.PYTHON_IMAGE
+def check_models(settings: Settings, paths: Paths) -> None:
+    """Raise :class:`ModelError` for a model that the containers would not see or may not read."""
+    catalog = configured_models(settings, paths)
+    files = [
+        path
+        for entry in catalog.entries
+        if not entry.is_demo
+        for path in (entry.path, entry.mmproj)
+        if path is not None
+    ]
+    mounts.check_visible(files, settings.models_path(paths), mounts.user(paths))
+
+
+def base_image(paths: Paths) -> str:
+    """The image that ours are built from; ``PYTHON_IMAGE`` (environment, .env) names another."""
+    if named := os.environ.get("PYTHON_IMAGE"):
+        return named
+    try:
+        entries = dotenv.parse(paths.env_file.read_text(encoding="utf-8"), os.environ)
+    except (OSError, ValueError, SuiteError):
+        entries = {}
+    entry = entries.get("PYTHON_IMAGE")
+    return (entry.value if entry else "") or compose.dockerfile_default(
+        paths.compose_dir / "Dockerfile", "PYTHON_IMAGE"
+    )
 
 
 def engine_trouble() -> StackError | None:
@@ -77,7 +111,7 @@ def engine_trouble() -> StackError | None:
         (["docker", "version", "--format", "{{.Server.Version}}"], None),
         (["docker", "compose", "version"], "the Compose v2 plugin of Docker is not installed"),
     ):
-        done = _run(words, ASK_TIMEOUT_S)
+        done = run_docker(words, ASK_TIMEOUT_S)
         if done is None:
             return StackError("the Docker engine does not answer", hint="Restart Docker.")
         if done.returncode != 0:
@@ -96,18 +130,59 @@ def start(
     if gpu and (trouble := _gpu_trouble(phase, settings, paths, report)) is not None:
         gpu, note = False, f"{trouble.message}; running on the CPU. {trouble.hint}"
     report("starting the containers")
-    done = _compose(phase, settings, paths, ["up", "-d", "--no-build"], UP_TIMEOUT_S, gpu=gpu)
-    if done.returncode != 0:
+    started = _up(phase, settings, paths, gpu=gpu)
+    if started is not None:
         stop(paths)
-        raise compose.explain(done.stderr)
-    services = tuple(
-        ServiceState(name, port, "starting", since=time.time())
-        for name, port in (
-            ("inference", settings.inference_port),
-            ("api-gateway", settings.api_gateway_port),
-        )
+        raise started
+    ports = {"inference": settings.inference_port, "api-gateway": settings.api_gateway_port}
+    run = RunState("docker", phase, time.time(), None, fresh_services(ports))
+    return run, ((note,) if note else ())
+
+
+def _up(phase: str, settings: Settings, paths: Paths, *, gpu: bool) -> StackError | None:
+    """Start the containers, on ::1 too where that works; why they do not start."""
+    trouble = None
+    for ipv6 in (True, False) if _has_ipv6(settings) else (False,):
+        verb = ["up", "-d", "--no-build"]
+        done = _compose(phase, settings, paths, verb, UP_TIMEOUT_S, gpu=gpu, ipv6=ipv6)
+        if done.returncode == 0:
+            return None
+        trouble = compose.explain(done.stderr)
+        if isinstance(trouble, PortInUse) or not compose.is_about_ipv6(done.stderr):
+            return trouble
+        stop(paths)
+    return trouble
+
+
+def _has_ipv6(settings: Settings) -> bool:
+    """Whether to publish on ::1 beside 127.0.0.1: this machine has one and nobody named another."""
+    if settings.bind_address not in compose.BOTH_LOOPBACKS:
+        return False
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def gpu_inside() -> tuple[str, ...] | StackError | None:
+    """The GPUs that a container of ours sees, by name, or why it sees none.
+
+    ``None`` while there is no image of ours to ask.
+    """
+    if not _has_image(compose.GATEWAY_IMAGE):
+        return None
+    words = ["docker", "run", "--rm", "--network", "none", "--gpus", "all"]
+    # NVIDIA's runtime puts nvidia-smi into the container.
+    done = run_docker(
+        [*words, "--entrypoint", "nvidia-smi", compose.GATEWAY_IMAGE, "-L"], GPU_TIMEOUT_S
     )
-    return RunState("docker", phase, time.time(), None, services), ((note,) if note else ())
+    if done is None:
+        return StackError("Docker's GPU does not answer", hint="Restart Docker.")
+    if done.returncode != 0:
+        return compose.explain(done.stderr or done.stdout)
+    return tuple(line.strip() for line in done.stdout.splitlines() if line.strip())
 
 
 def build(
@@ -127,7 +202,7 @@ def build(
 def source_fingerprint(paths: Paths) -> str:
     """What the images are made from: 16 hex digits over the names and bytes of the sources."""
     digest = hashlib.sha256()
-    single = [paths.project / name for name in ("uv.lock", "pyproject.toml", "docker/Dockerfile")]
+    single = [paths.project / name for name in _SOURCES]
     trees = [*paths.project.glob("src/**/*"), *paths.project.glob("services/**/*")]
     for path in [*single, *sorted(trees)]:
         if path.is_file() and path.suffix != ".pyc":
@@ -139,7 +214,7 @@ def source_fingerprint(paths: Paths) -> str:
 def _source_of(image: str) -> str | None:
     """The fingerprint that an image carries; ``None`` when there is no such image."""
     label = '{{index .Config.Labels "dev.local-ai-suite.source"}}'
-    done = _run(["docker", "image", "inspect", "--format", label, image], ASK_TIMEOUT_S)
+    done = run_docker(["docker", "image", "inspect", "--format", label, image], ASK_TIMEOUT_S)
     return done.stdout.strip() if done is not None and done.returncode == 0 else None
 
 
@@ -147,7 +222,7 @@ def wants_gpu(settings: Settings) -> tuple[bool, str]:
     """Whether to ask Docker for a GPU, and what to warn about when it has none to give."""
     if settings.cuda_visible_devices in {"", "-1"} or settings.n_gpu_layers == 0:
         return False, ""  # the specification's rollback: CUDA_VISIBLE_DEVICES=""
-    done = _run(["docker", "info", "--format", "{{json .Runtimes}}"], ASK_TIMEOUT_S)
+    done = run_docker(["docker", "info", "--format", "{{json .Runtimes}}"], ASK_TIMEOUT_S)
     has_runtime = done is not None and '"nvidia"' in done.stdout
     if has_runtime or settings.cuda_visible_devices:
         return True, ""
@@ -161,7 +236,7 @@ def _gpu_trouble(
 ) -> StackError | None:
     """Why the GPU can't be used: asked of a container of ours, then of the CUDA image."""
     words = ["docker", "run", "--rm", "--gpus", "all", "--entrypoint", "true"]
-    done = _run([*words, compose.GATEWAY_IMAGE], GPU_TIMEOUT_S)
+    done = run_docker([*words, compose.GATEWAY_IMAGE], GPU_TIMEOUT_S)
     if done is None:
         return StackError("Docker's GPU does not answer", hint="Restart Docker.")
     if done.returncode != 0:
@@ -173,139 +248,37 @@ def _gpu_trouble(
     return None
 
 
-def services(paths: Paths, run: RunState) -> RunState:
-    """``run`` with its services' states as Docker tells them."""
-    try:
-        found = {str(item.get("Service")): item for item in ask_containers(paths)}
-        absent = "no container"
-    except StackError as exc:
-        found, absent = {}, exc.message
-    states = tuple(_state(service, found.get(service.name), absent) for service in run.services)
-    return replace(run, services=states)
-
-
-def containers(paths: Paths) -> list[dict[str, Any]]:
-    """Compose's view of this project's containers; empty when Docker does not answer."""
-    try:
-        return ask_containers(paths)
-    except StackError:
-        return []
-
-
-def ask_containers(paths: Paths) -> list[dict[str, Any]]:
-    """As :func:`containers`; raises :class:`StackError` when Docker does not answer."""
-    words = ["docker", "compose", "-p", compose.project_name(paths), "ps", "-a", "--format", "json"]
-    if shutil.which("docker") is None:
-        raise StackError("docker is not installed", hint="Is it on PATH?")
-    done = _run(words, ASK_TIMEOUT_S)
-    if done is None:
-        raise StackError("the Docker engine does not answer", hint="Restart Docker.")
-    if done.returncode != 0:
-        raise compose.explain(done.stderr or done.stdout)
-    try:
-        return compose.parse_containers(done.stdout)
-    except ValueError as exc:
-        raise StackError(f"`docker compose ps` cannot be read: {exc}") from exc
-
-
-def _state(service: ServiceState, container: dict[str, Any] | None, absent: str) -> ServiceState:
-    if container is None:
-        return ServiceState(service.name, service.port, "stopped", reason=absent)
-    running = container.get("State") == "running"
-    health = container.get("Health") or "healthy"
-    phases = {"healthy": "ready", "starting": "starting", "unhealthy": "unhealthy"}
-    phase = phases.get(health, "starting") if running else str(container.get("State"))
-    reason = "" if running else str(container.get("Status") or "")
-    return ServiceState(service.name, service.port, phase, since=service.since, reason=reason)
-
-
-def logs(paths: Paths, service: str, lines: int) -> list[str]:
-    """The last lines of one container."""
-    words = ["docker", "compose", "-p", compose.project_name(paths), "logs", "--no-color"]
-    done = _run([*words, "--no-log-prefix", "-n", str(lines), service], ASK_TIMEOUT_S)
-    return done.stdout.splitlines() if done else []
-
-
-def last_lines(paths: Paths, lines: int) -> Iterator[tuple[str, str]]:
-    """The last ``lines`` of each container as ``(service, line)``."""
-    for service in PORTS:
-        for line in logs(paths, service, lines):
-            yield service, line
-
-
-def follow_command(paths: Paths, lines: int, *, follow: bool) -> list[str]:
-    """The command that prints all containers' logs with prefixes."""
-    words = ["docker", "compose", "-p", compose.project_name(paths), "logs", "-n", str(lines)]
-    return [*words, *(["-f"] if follow else [])]
-
-
-def stop(paths: Paths, *, surely: bool = False) -> int:
-    """Remove this project's containers and network; returns how many containers there were.
-
-    The named volume stays: it holds state, as a data folder would. With ``surely`` (there must be
-    some) a Docker that does not answer raises :class:`StackError`: the containers would come back
-    with it.
-    """
-    count = len(ask_containers(paths) if surely else containers(paths))
-    if count:
-        words = ["docker", "compose", "-p", compose.project_name(paths)]
-        done = _run([*words, "down", "--remove-orphans", "--timeout", "20"], DOWN_TIMEOUT_S)
-        if done is None:
-            raise StackError("Docker did not remove the containers in time", hint="docker ps -a")
-        if done.returncode != 0:
-            raise compose.explain(done.stderr)
-    return count
-
-
 def _has_image(image: str) -> bool:
-    done = _run(["docker", "image", "inspect", "--format", "{{.Id}}", image], ASK_TIMEOUT_S)
+    done = run_docker(["docker", "image", "inspect", "--format", "{{.Id}}", image], ASK_TIMEOUT_S)
     return done is not None and done.returncode == 0
 
 
-def _can_pull(image: str) -> bool:
-    done = _run(["docker", "pull", "--quiet", image], PULL_TIMEOUT_S)
+def _is_to_be_had(image: str) -> bool:
+    done = run_docker(["docker", "manifest", "inspect", image], REGISTRY_TIMEOUT_S)
     return done is not None and done.returncode == 0
 
 
 def _compose(
-    phase: str, settings: Settings, paths: Paths, verb: list[str], timeout_s: float, *, gpu: bool
+    phase: str,
+    settings: Settings,
+    paths: Paths,
+    verb: list[str],
+    timeout_s: float,
+    *,
+    gpu: bool,
+    ipv6: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    owner = compose.owner_of(paths.env_file)
     environment = {
         **os.environ,
-        **compose.compose_environment(settings, paths, owner),
+        **compose.compose_environment(settings, paths),
+        **mounts.prepare(settings, paths),
         "LAIS_SOURCE": source_fingerprint(paths),
     }
-    words = [*compose.compose_command(phase, paths, gpu=gpu), *verb]
-    done = _run(words, timeout_s, environment, cwd=str(paths.project))
+    words = [*compose.compose_command(phase, paths, gpu=gpu, ipv6=ipv6), *verb]
+    done = run_docker(words, timeout_s, environment, cwd=str(paths.project))
     if done is None:
         raise StackError(
             f"`docker compose {verb[0]}` did not end within {timeout_s / 60:.0f} minutes",
             hint="Look at it with: docker compose ls",
         )
     return done
-
-
-def _run(
-    words: Sequence[str],
-    timeout_s: float,
-    environment: dict[str, str] | None = None,
-    cwd: str | None = None,
-) -> subprocess.CompletedProcess[str] | None:
-    """Run to the end; ``None`` when it did not end in time."""
-    try:
-        return subprocess.run(
-            words,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=timeout_s,
-            env=environment,
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return None
-    except OSError as exc:  # a `docker` that is there and cannot be started
-        return subprocess.CompletedProcess(words, 126, "", f"docker: {exc}")

@@ -21,26 +21,43 @@ def log_files(folder: Path) -> list[Path]:
     return [file for file in files if not file.stem.rpartition("-")[2].isdigit()]
 
 
-def last_lines(folder: Path, count: int) -> Iterator[tuple[str, str]]:
-    """The last ``count`` lines of each service as ``(service, line)``."""
+# How far each service's file was read: its inode and the position.
+Read = dict[str, tuple[int, int]]
+
+
+def last_lines(folder: Path, count: int, read: Read | None = None) -> Iterator[tuple[str, str]]:
+    """The last ``count`` lines of each service as ``(service, line)``.
+
+    With ``read``, whole lines only, and it is told where each file's end was, for :func:`follow`.
+    """
     for path in log_files(folder):
         try:
             with path.open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
-                lines = file.read().decode("utf-8", errors="replace").splitlines()
+                text = file.read()
+                if read is not None:
+                    whole = text.rfind(b"\n") + 1
+                    read[path.stem] = (
+                        os.fstat(file.fileno()).st_ino,
+                        file.tell() - len(text) + whole,
+                    )
+                    text = text[:whole]
         except FileNotFoundError:  # a new run has just moved it away
             continue
+        lines = text.decode("utf-8", errors="replace").splitlines()
         for line in lines[len(lines) - min(count, len(lines)) :]:
             yield path.stem, line
 
 
 def follow(
-    folder: Path, *, sleep: Callable[[float], None] = time.sleep
+    folder: Path, read: Read, *, sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[tuple[str, str]]:
-    """New lines as they come, forever; rotated, emptied and new files are picked up."""
+    """Lines after what ``read`` says, as they come, forever.
+
+    Rotated, emptied and new files are picked up.
+    """
     opened: dict[str, tuple[int, IO[bytes]]] = {}
     rest: dict[str, bytes] = {}
-    first = True
     while True:
         for path in log_files(folder):
             try:
@@ -54,8 +71,9 @@ def follow(
                         for line in words.splitlines():
                             yield path.stem, line.decode("utf-8", errors="replace")
                     file = path.open("rb")
-                    if first:
-                        file.seek(0, os.SEEK_END)
+                    before, position = read.pop(path.stem, (0, 0))
+                    if before == inode:
+                        file.seek(position)
                     opened[path.stem] = known = (inode, file)
                 if known[1].tell() > path.stat().st_size:
                     known[1].seek(0)
@@ -65,5 +83,4 @@ def follow(
             rest[path.stem] = tail
             for line in lines:
                 yield path.stem, line.decode("utf-8", errors="replace")
-        first = False
         sleep(FOLLOW_EVERY_S)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
 from local_ai_suite.errors import PortInUse
 from local_ai_suite.state import MARKER
+
+_UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +23,11 @@ class PortHolder:
     pid: int | None
     command: str | None
     project: str | None  # the clone whose run it belongs to
+    privileged: bool = False  # nobody listens: the system keeps it for root
 
     def describe(self) -> str:
+        if self.privileged:
+            return f"the system: ports below {first_free_port()} are for root"
         if self.pid is None:
             return "a process of another user, a container or Windows"
         clone = f", the suite in {self.project}" if self.project else ""
@@ -32,15 +38,28 @@ def port_holder(port: int) -> PortHolder | None:
     """Who listens on ``port`` on a loopback or all addresses; ``None`` when it can be bound."""
     if _can_bind(port):
         return None
+    if _is_privileged(port):
+        return PortHolder(port, None, None, None, privileged=True)
     for listening, pid in _listening():
         if listening == port:
             return _describe(port, pid)
     return PortHolder(port, None, None, None)
 
 
-def check_free(key: str, port: int) -> None:
-    """Raise :class:`PortInUse` naming the holder and the setting that moves us elsewhere."""
+def check_free(key: str, port: int, *, by_root: bool = False) -> None:
+    """Raise :class:`PortInUse` naming the holder and the setting that moves us elsewhere.
+
+    ``by_root``: Docker's engine will listen, which may on every port.
+    """
     holder = port_holder(port)
+    if holder is not None and holder.privileged:
+        if by_root:
+            return
+        raise PortInUse(
+            f"port {port} is held by {holder.describe()}",
+            hint=f"Set {key}= to a port from {first_free_port()} on in .env.",
+            port=port,
+        )
     if holder is not None:
         stop = f"stop it (kill {holder.pid}) or " if holder.pid else ""
         stop = f"run `make down` in {holder.project}, or " if holder.project else stop
@@ -50,6 +69,29 @@ def check_free(key: str, port: int) -> None:
             port=port,
             pid=holder.pid,
         )
+
+
+def _is_privileged(port: int) -> bool:
+    """Whether the system keeps ``port`` for root and this user is refused it."""
+    if port >= first_free_port():
+        return False
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except PermissionError:
+            return True
+        except OSError:
+            return False
+    return False
+
+
+def first_free_port() -> int:
+    """The first port that every user may have: Linux lets its administrator say."""
+    try:
+        return int(_UNPRIVILEGED.read_text())
+    except (OSError, ValueError):
+        return 1024
 
 
 def _can_bind(port: int) -> bool:

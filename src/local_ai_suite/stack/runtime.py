@@ -12,12 +12,12 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
 
 from local_ai_suite.errors import LoadFailed, StackError
-from local_ai_suite.stack import docker, native, probe, status
+from local_ai_suite.stack import containers, docker, native, probe, status
 from local_ai_suite.stack.ports import check_free
 from local_ai_suite.stack.services import check_phase
 from local_ai_suite.stack.supervisor import tail
@@ -25,6 +25,7 @@ from local_ai_suite.state import exclusive, marked_processes, read_run, write_ru
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from local_ai_suite.paths import Paths
     from local_ai_suite.settings import Settings
@@ -78,8 +79,13 @@ def up(phase: str, settings: Settings, paths: Paths, report: Callable[[str], Non
     """Start ``phase`` and wait until it really answers; a second call changes nothing.
 
     Raises :class:`StackError` (with the end of the log) when a service or a model does not come up;
-    nothing is left running then.
+    nothing is left running then, nor after Ctrl-C or SIGTERM.
     """
+    with _ended_by_sigterm():
+        return _up(phase, settings, paths, report)
+
+
+def _up(phase: str, settings: Settings, paths: Paths, report: Callable[[str], None]) -> UpOutcome:
     began = time.monotonic()
     notes: list[str] = []
     ours = False  # whether what runs now was started by this call
@@ -109,17 +115,32 @@ def up(phase: str, settings: Settings, paths: Paths, report: Callable[[str], Non
     return UpOutcome(stack, already, time.monotonic() - began, tuple(notes))
 
 
+def _exit_on_signal(number: int, _frame: object) -> NoReturn:
+    raise SystemExit(128 + number)  # what a shell says of a program that a signal ended
+
+
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """An impatient second Ctrl-C must not stop the cleaning up, which is bounded."""
+def _on(numbers: tuple[signal.Signals, ...], action: Any) -> Iterator[None]:
+    """``action`` for these signals, in the main thread: no other gets them."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread gets signals
+        yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = [(number, signal.signal(number, action)) for number in numbers]
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, old in before:
+            signal.signal(number, old)
+
+
+def _ended_by_sigterm() -> AbstractContextManager[None]:
+    """SIGTERM becomes an exception, so that what was half started is cleaned up."""
+    return _on((signal.SIGTERM,), _exit_on_signal)
+
+
+def _uninterrupted() -> AbstractContextManager[None]:
+    """An impatient second signal must not stop the cleaning up, which is bounded."""
+    return _on((signal.SIGINT, signal.SIGTERM), signal.SIG_IGN)
 
 
 def _start(
@@ -128,16 +149,27 @@ def _start(
     """Start ``phase`` in the runtime of choice; returns what is worth a warning."""
     check_phase(phase)
     notes: list[str] = []
+    run = read_run(paths.run_file)
+    if run is not None and run.runtime == "docker" and (away := _containers_away(paths)):
+        if settings.runtime != "native":
+            raise containers.unreachable(away) from away
+        notes.append(
+            f"containers of an earlier run cannot be reached ({away.message}); when Docker runs "
+            "again, make down removes them"
+        )
     if marked_processes(paths.project) or paths.run_file.exists():
         ended = native.sweep(paths)
         notes.append(f"the last run had crashed; {ended} leftover processes were ended")
     report("choosing the runtime")
-    choice = docker.choose(settings)
+    choice = docker.choose(settings, paths, report)
     report(f"runtime {choice.runtime}: {choice.reason}")
-    if choice.runtime == "docker" and docker.stop(paths):
+    if choice.runtime == "docker" and containers.stop(paths):
         notes.append("containers that an interrupted start had left behind were removed")
-    check_free("INFERENCE_PORT", settings.inference_port)
-    check_free("API_GATEWAY_PORT", settings.api_gateway_port)
+    for name, port in (
+        ("INFERENCE_PORT", settings.inference_port),
+        ("API_GATEWAY_PORT", settings.api_gateway_port),
+    ):
+        check_free(name, port, by_root=choice.runtime == "docker")
     digest = settings_digest(settings)
     if choice.runtime == "docker":
         run, more = docker.start(phase, settings, paths, report)
@@ -149,12 +181,21 @@ def _start(
     return tuple(notes)
 
 
+def _containers_away(paths: Paths) -> StackError | None:
+    try:
+        containers.ask_containers(paths)
+    except StackError as exc:
+        return exc
+    return None
+
+
 def _refreshed(paths: Paths) -> RunState | None:
     """The run that goes on, with its services as they are now; ``None`` when nothing runs."""
     run = read_run(paths.run_file)
     if run is not None and run.runtime == "docker":
-        run = docker.services(paths, run)
-        return None if all(service.phase == "stopped" for service in run.services) else run
+        run = containers.services(paths, run)
+        gone = all(service.phase in {"stopped", "unreachable"} for service in run.services)
+        return None if gone else run
     return native.running(paths)
 
 
@@ -193,7 +234,7 @@ def _wait_for_services(paths: Paths, report: Callable[[str], None]) -> RunState:
 
 def _log_tail(paths: Paths, run: RunState, service: str) -> list[str]:
     if run.runtime == "docker":
-        return docker.logs(paths, service, LOG_LINES)
+        return containers.logs(paths, service, LOG_LINES)
     return tail(paths.logs / f"{service}.log", LOG_LINES)
 
 
@@ -262,8 +303,8 @@ def down(paths: Paths, report: Callable[[str], None]) -> int:
 
 def _stop(paths: Paths, report: Callable[[str], None]) -> int:
     run = read_run(paths.run_file)
-    containers = docker.stop(paths, surely=run is not None and run.runtime == "docker")
-    return containers + native.stop(paths, report)
+    contained = containers.stop(paths, surely=run is not None and run.runtime == "docker")
+    return contained + native.stop(paths, report)
 
 
 def current(paths: Paths, settings: Settings) -> status.StackReport:
@@ -271,6 +312,6 @@ def current(paths: Paths, settings: Settings) -> status.StackReport:
     run = read_run(paths.run_file)
     watched = run is None or run.runtime == "docker" or native.running(paths) is not None
     if run is not None and run.runtime == "docker":
-        run = docker.services(paths, run)
+        run = containers.measured(containers.services(paths, run))
     key = settings.litellm_master_key
     return status.report(run, address=address(settings, run), key=key, watched=watched)

@@ -97,7 +97,7 @@ def _service(state: ServiceState, now: float, runtime: str) -> ServiceReport:
         port=state.port,
         pid=process.pid if process else None,
         seconds=max(0.0, now - state.since),
-        memory=_tree_memory(process) if process else None,
+        memory=_tree_memory(process) if process else state.memory,
         restarts=state.restarts,
         reason=state.reason,
     )

@@ -52,10 +52,11 @@ Feature: Phase 1, models behind an OpenAI-compatible API
     Then local-chat answers again
 
   Scenario: No GPU, so the CPU serves
-    Given the stack is up
-    And this machine has no GPU
+    Given this machine has no GPU
+    When I run "make up-p1"
     Then the preflight warns about the GPU and does not fail
     And local-chat answers again
+    And no layer of it lies on a GPU
 
   Scenario: The performance report
     Given the stack is up
