@@ -1,7 +1,8 @@
 """What this machine has: GPUs, memory, cores, WSL2, and what kind of path a file lies on.
 
 Facts are measured or ``None``; nothing is guessed, and partial facts are valid. GPUs are read with
-``nvidia-smi`` (it comes with the driver, also in WSL2), so no CUDA library is loaded here.
+``nvidia-smi`` (it comes with the driver, also in WSL2), so no CUDA library is loaded here. Other
+makers' GPUs are named, from the PCI bus, so that nobody wonders; nothing is planned for them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import contextlib
 import ctypes
 import math
 import os
+import platform
 import subprocess
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -38,6 +41,8 @@ READ_SAMPLE = 256 * MIB
 COPY_SECONDS = 0.1
 _BLOCK = 32 * MIB  # two for each thread: together larger than the caches
 
+_MAKERS = {"0x1002": "AMD", "0x8086": "Intel"}  # PCI vendor numbers
+
 PathKind = Literal["native", "windows_drive", "network", "unknown"]
 _WINDOWS = frozenset({"drvfs", "9p", "v9fs", "virtiofs"})
 _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "afs", "ceph", "9p"})
@@ -57,6 +62,21 @@ class Gpu:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherGpu:
+    """A GPU that is not NVIDIA's. ``device``: its PCI number (``1002:744c``); ``total_bytes``: of
+    its own memory, as its driver says it."""
+
+    maker: str
+    device: str | None = None
+    total_bytes: int | None = None
+
+    def __str__(self) -> str:
+        which = f" [{self.device}]" if self.device else ""
+        size = f" with {self.total_bytes // MIB} MiB" if self.total_bytes else ""
+        return f"{self.maker} GPU{which}{size}"
+
+
+@dataclass(frozen=True, slots=True)
 class Hardware:
     """A snapshot. ``gpu_problem`` says why no GPU was found although a tool for it is there.
 
@@ -71,6 +91,7 @@ class Hardware:
     cpu_name: str | None = None
     is_wsl: bool = False
     gpu_problem: str | None = None
+    other_gpus: tuple[OtherGpu, ...] = ()
 
     def visible(self, cuda_visible_devices: str | None) -> tuple[Gpu, ...]:
         """The GPUs that ``CUDA_VISIBLE_DEVICES`` leaves: ``None`` all, empty none.
@@ -98,10 +119,12 @@ def detect(
     nvidia_smi: str | None = None,
     environ: Mapping[str, str] | None = None,
     root: Path = Path("/"),
+    system: tuple[str, str] | None = None,
 ) -> Hardware:
     """Look at the machine now. Bounded by :data:`NVIDIA_SMI_TIMEOUT`; never raises.
 
-    ``nvidia_smi`` is the executable; ``root`` is where ``proc`` and ``sys`` lie.
+    ``nvidia_smi`` is the executable; ``root`` is where ``proc`` and ``sys`` lie; ``system`` is the
+    platform and its processor (``darwin``, ``arm64``).
     """
     env = os.environ if environ is None else environ
     gpus, problem = _gpus(nvidia_smi, env)
@@ -114,6 +137,7 @@ def detect(
         cpu_name=_cpu_name(root),
         is_wsl=is_wsl(root),
         gpu_problem=problem,
+        other_gpus=_other_gpus(root, system or (sys.platform, platform.machine())),
     )
 
 
@@ -214,6 +238,25 @@ def _known(text: str) -> str | None:
 
 def _number(text: str | None) -> int | None:
     return int(text) if text is not None and text.isdecimal() else None
+
+
+def _other_gpus(root: Path, system: tuple[str, str]) -> tuple[OtherGpu, ...]:
+    """Display controllers of other makers on the PCI bus; the GPU in each of Apple's own chips.
+
+    What shows a picture only (a server's BMC, a virtual machine's screen) is of none of the makers.
+    """
+    if system == ("darwin", "arm64"):
+        return (OtherGpu("Apple"),)
+    found = []
+    for device in sorted((root / "sys/bus/pci/devices").glob("*")):
+        maker = _MAKERS.get(_read(device / "vendor") or "")
+        if maker is None or not (_read(device / "class") or "").startswith("0x03"):
+            continue
+        # amdgpu tells its memory (of an APU: the share that the firmware has set aside).
+        size = _number(_read(device / "mem_info_vram_total"))
+        numbers = [(_read(device / name) or "").removeprefix("0x") for name in ("vendor", "device")]
+        found.append(OtherGpu(maker, ":".join(numbers) if all(numbers) else None, size))
+    return tuple(found)
 
 
 # Memory and cores

@@ -22,7 +22,7 @@ from local_ai_suite.errors import (
 )
 from local_ai_suite.fit import PartComparison
 from local_ai_suite.gguf import read_gguf
-from local_ai_suite.hardware import Gpu, Hardware
+from local_ai_suite.hardware import Gpu, Hardware, OtherGpu
 from local_ai_suite.paths import Paths
 from local_ai_suite.settings import Settings
 from local_ai_suite.stack.ports import PortHolder
@@ -163,6 +163,22 @@ def test_a_missing_gpu_is_a_warning_with_the_way_to_one(
     assert says in check.message
     assert "the CPU does the work" in check.message
     assert advises in check.remedy
+
+
+def test_another_makers_gpu_is_named_with_what_is_done_about_it(facts) -> None:
+    amd = Hardware(other_gpus=(OtherGpu("AMD", "1002:744c", 24560 << 20),))
+    check = machine.check_gpu(facts(hardware=amd))
+    assert check.status == "warning"
+    assert check.message.startswith("AMD GPU [1002:744c] with 24560 MiB: only NVIDIA's GPUs")
+    known = machine.check_gpu(facts(hardware=amd, settings=Settings(n_gpu_layers=0)))
+    assert known.status == "ok"
+
+
+def test_a_speed_far_under_the_expected_one_is_a_warning(facts) -> None:
+    found = machine.check_projections(facts(speeds={"a": (40.0, 35.0), "b": (40.0, 9.0)}))
+    assert [check.status for check in found] == ["ok", "warning"]
+    assert found[1].message == "b: 9.0 tokens/s generated when last looked, 40.0 expected"
+    assert "battery" in found[1].remedy
 
 
 def test_layers_for_a_gpu_that_is_not_there_are_mentioned(facts) -> None:

@@ -282,3 +282,16 @@ def test_a_gpu_that_the_engine_cannot_use_is_a_loud_warning(paths: Paths) -> Non
     assert not gpu_warnings(Hardware(), without, settings)
     cpu_only = load_settings(paths, environ={"CUDA_VISIBLE_DEVICES": ""})
     assert not gpu_warnings(machine, without, cpu_only)
+
+
+def test_a_gpu_that_only_the_engine_knows_is_said_to_be_unused(paths: Paths) -> None:
+    vulkan = FoundEngine(
+        "path", ("x",), "on PATH", gpu=True, devices=("Vulkan0: AMD Radeon RX 6600 (8176 MiB)",)
+    )
+    (warning,) = gpu_warnings(Hardware(), vulkan, load_settings(paths, environ={}))
+    assert "Vulkan0: AMD Radeon RX 6600" in warning
+    assert "only NVIDIA's GPUs are planned for" in warning
+    card = Gpu(0, "NVIDIA GeForce RTX 4050 Laptop GPU")
+    assert not gpu_warnings(Hardware((card,)), vulkan, load_settings(paths, environ={}))
+    for known in ({"N_GPU_LAYERS": "0"}, {"CUDA_VISIBLE_DEVICES": ""}):
+        assert not gpu_warnings(Hardware(), vulkan, load_settings(paths, environ=known))

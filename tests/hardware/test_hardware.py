@@ -172,3 +172,31 @@ def test_this_machine_has_memory_and_cores() -> None:
     assert found.memory_available_bytes
     assert found.memory_available_bytes <= found.memory_total_bytes
     assert (found.cpu_threads or 0) >= 1
+
+
+def on_bus(root: Path, slot: str, **values: str) -> None:
+    folder = root / "sys/bus/pci/devices" / slot
+    folder.mkdir(parents=True)
+    for name, value in values.items():
+        (folder / {"kind": "class"}.get(name, name)).write_text(value + "\n")
+
+
+def test_other_makers_gpus_are_named_and_their_memory_is_never_invented(tmp_path: Path) -> None:
+    on_bus(tmp_path, "0000:00:02.0", vendor="0x8086", device="0x46a6", kind="0x030000")
+    on_bus(tmp_path, "0000:03:00.0", vendor="0x1002", device="0x744c", kind="0x030000",
+           mem_info_vram_total=str(24560 * MIB))  # fmt: skip
+    on_bus(tmp_path, "0000:03:00.1", vendor="0x1002", device="0xab30", kind="0x040300")  # sound
+    on_bus(tmp_path, "0000:01:00.0", vendor="0x10de", device="0x28a1", kind="0x030000")  # NVIDIA
+    on_bus(tmp_path, "0000:05:00.0", vendor="0x1a03", device="0x2000", kind="0x030000")  # a BMC
+    on_bus(tmp_path, "0000:06:00.0")  # gone while we looked
+    found = detect(environ={}, root=tmp_path, system=("linux", "x86_64")).other_gpus
+    assert [str(gpu) for gpu in found] == [
+        "Intel GPU [8086:46a6]", "AMD GPU [1002:744c] with 24560 MiB",
+    ]  # fmt: skip
+    assert found[0].total_bytes is None
+
+
+def test_each_of_apples_own_chips_has_a_gpu(tmp_path: Path) -> None:
+    (apple,) = detect(environ={}, root=tmp_path, system=("darwin", "arm64")).other_gpus
+    assert str(apple) == "Apple GPU"
+    assert detect(environ={}, root=tmp_path, system=("darwin", "x86_64")).other_gpus == ()

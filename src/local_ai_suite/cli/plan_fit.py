@@ -56,6 +56,9 @@ def plan_fit_command(
     if is_imagined:
         hardware = _imagine(hardware, vram, gpu)
         notes.append("planned for a graphics card that isn't here; its speed is from a table")
+    elif hardware.other_gpus and not hardware.gpus:
+        names = ", ".join(str(card) for card in hardware.other_gpus)
+        notes.append(f"{names}: only NVIDIA's GPUs are planned for as yet, so this is for the CPU")
     has_gpu = True if is_imagined else _engine_has_gpu(settings, paths, notes)
     file = read_gguf(path)
     request = fit.FitRequest(

@@ -84,6 +84,12 @@ def _no_gpu(facts: Facts, hardware: Hardware) -> Check:
             f"does the work{wish}",
             remedy,
         )
+    if hardware.other_gpus:
+        names = ", ".join(str(gpu) for gpu in hardware.other_gpus)
+        told = f"{names}: only NVIDIA's GPUs are planned for as yet; the CPU does the work{wish}"
+        if layers == 0:
+            return ok("gpu", told)
+        return warning("gpu", told, "Nothing to do; N_GPU_LAYERS=0 in .env says that it is known.")
     remedy = f"If there is one: {remedy}" if not hardware.is_wsl else remedy
     return warning("gpu", f"no NVIDIA GPU was found; the CPU does the work{wish}", remedy)
 

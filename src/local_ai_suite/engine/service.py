@@ -190,15 +190,23 @@ class EngineService:
 
 
 def gpu_warnings(machine: Hardware, found: FoundEngine, settings: Settings) -> tuple[str, ...]:
-    """A GPU that is there while the engine can't use it must not go by in silence."""
-    if found.gpu is not False or not machine.visible(settings.cuda_visible_devices):
-        return ()
-    names = ", ".join(gpu.name for gpu in machine.visible(settings.cuda_visible_devices))
-    text = (
-        f"{names} is not used: the engine found ({found.source}) has no GPU support, so all models "
-        "are planned for the CPU. `lais engine build` makes one with CUDA, or set LLAMA_SERVER."
-    )
-    return (text,)
+    """A GPU that is there while the engine can't use it must not go by in silence, nor one that it
+    could use and that nothing is planned for."""
+    visible = machine.visible(settings.cuda_visible_devices)
+    if visible and found.gpu is False:
+        names = ", ".join(gpu.name for gpu in visible)
+        text = (
+            f"{names} is not used: the engine found ({found.source}) has no GPU support, so all "
+            "models are planned for the CPU. `lais engine build` makes one with CUDA, or set "
+            "LLAMA_SERVER."
+        )
+        return (text,)
+    wanted = settings.cuda_visible_devices != "" and settings.n_gpu_layers != 0
+    if found.devices and not machine.gpus and wanted:
+        devices = "; ".join(found.devices)
+        text = f"{devices} is not used: only NVIDIA's GPUs are planned for as yet; the CPU is used."
+        return (text,)
+    return ()
 
 
 def _signature(settings: Settings, paths: Paths) -> Signature:
