@@ -12,6 +12,10 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PROJECT_VARIABLE = "LAIS_PROJECT"
 STATE_VARIABLE = "LAIS_STATE"
@@ -96,19 +100,35 @@ def find_paths(environ: dict[str, str] | None = None) -> Paths:
     """
     env = os.environ if environ is None else environ
     if named := env.get(PROJECT_VARIABLE):
-        project = Path(named).expanduser().resolve()
+        project = expanded(named).resolve()
     else:
         checkout = Path(__file__).resolve().parents[2]
         project = checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
     if named := env.get(STATE_VARIABLE):
-        state = Path(named).expanduser().resolve()
+        state = expanded(named).resolve()
     elif filesystem_type(project) in _WINDOWS_FILESYSTEMS:
         digest = hashlib.sha256(str(project).encode()).hexdigest()[:8]
-        home = Path(env.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+        home = xdg_folder(env, "XDG_STATE_HOME", Path.home() / ".local" / "state")
         state = home / "local-ai-suite" / f"{project.name}-{digest}"
     else:
         state = project / ".state"
     return Paths(project=project, state=state)
+
+
+def expanded(text: str) -> Path:
+    """``text`` with a leading ``~`` or ``~name`` as a home folder; as it is if that isn't known."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
+
+
+def xdg_folder(environ: Mapping[str, str], variable: str, default: Path) -> Path:
+    """The folder that an ``XDG_...`` variable names. A relative one is ignored, as its
+    specification (freedesktop.org, basedir) demands: it would be another one in each folder.
+    """
+    named = Path(environ.get(variable, ""))
+    return named if named.is_absolute() else default
 
 
 def filesystem_type(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str | None:

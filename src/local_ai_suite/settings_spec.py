@@ -6,8 +6,11 @@ import ipaddress
 import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
+
+from local_ai_suite.paths import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,6 +86,9 @@ def _hosts(text: str) -> tuple[str, ...]:
 
 def _path(text: str) -> str:
     if not text.isprintable() or (os.name == "posix" and _WINDOWS_FORM.match(text)):
+        raise ValueError(text)
+    # ~name of a user who isn't here: whoever expands it later could only crash.
+    if text.startswith("~") and expanded(text) == Path(text):
         raise ValueError(text)
     return text
 

@@ -72,6 +72,16 @@ def test_the_queue_and_the_key_lie_outside_the_project(
     assert list(project.iterdir()) == []
 
 
+def test_a_relative_xdg_folder_does_not_bring_the_queue_into_the_working_directory(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("XDG_STATE_HOME", "state")
+    monkeypatch.setenv("XDG_CONFIG_HOME", ".")
+    ask(project)
+    assert list(project.iterdir()) == []
+
+
 def test_list_show_reject_and_audit_tell_one_story(
     lais: Callable[..., tuple[int, str, str]], project: Path
 ) -> None:

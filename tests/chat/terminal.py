@@ -54,6 +54,15 @@ class Terminal:
     def ctrl_c(self) -> None:
         self.type("\x03")
 
+    @property
+    def echoes(self) -> bool:
+        """Whether what is typed is shown: off while a program reads single keys."""
+        return bool(termios.tcgetattr(self._screen)[3] & termios.ECHO)
+
+    def kill(self, number: signal.Signals) -> None:
+        """To the program alone, as ``kill`` does."""
+        os.kill(self._process.pid, number)
+
     def expect(self, words: str) -> str:
         """Wait for ``words`` after what was expected before; what came until then."""
         end = time.monotonic() + _PATIENCE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import sys
 from typing import TYPE_CHECKING
@@ -111,7 +112,9 @@ def test_errors_leave_the_conversation_open(paths: Paths, talk: Callable[..., Te
     screen = talk("-i")
     screen.expect("lais>")
     screen.enter("/file /nonexistent")
-    screen.expect("cannot be read")
+    screen.expect("/nonexistent cannot be read")
+    screen.enter("/file ~nobody-here/x")
+    screen.expect("~nobody-here/x cannot be read")
     screen.enter("/save /nonexistent/x")
     screen.expect("cannot be written")
     screen.enter("/retry")
@@ -152,6 +155,15 @@ def test_a_later_session_goes_on_where_the_earlier_one_ended(
     second.expect("lais>")
     second.enter("/retry")
     second.expect("They flow.")
+
+
+def test_kill_gives_the_terminal_back(talk: Callable[..., Terminal]) -> None:
+    screen = talk("-i")
+    screen.expect("lais>")
+    assert not screen.echoes
+    screen.kill(signal.SIGTERM)
+    assert screen.ends() == 128 + signal.SIGTERM
+    assert screen.echoes
 
 
 def test_with_history_off_nothing_typed_is_written(

@@ -214,6 +214,11 @@ def test_a_model_is_inspected_by_a_name_that_it_serves_as(models: Path, capsys) 
     assert "Talk" in capsys.readouterr().out
 
 
+def test_a_home_folder_that_nobody_has_is_a_file_that_is_not_there(models: Path, capsys) -> None:
+    assert lais("models", "inspect", "~nobody-here/a.gguf") == 4
+    assert "no such file" in capsys.readouterr().err
+
+
 # rm
 
 

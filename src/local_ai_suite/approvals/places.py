@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local_ai_suite.errors import ApprovalError
+from local_ai_suite.paths import xdg_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,14 +73,14 @@ def find_places(paths: Paths, environ: Mapping[str, str] | None = None) -> Place
     name = f"{paths.project.name}-{paths.project_id}"
     home = Path(env.get("HOME") or Path.home())
     if paths.state.is_relative_to(paths.project):
-        base = Path(env.get("XDG_STATE_HOME") or home / ".local" / "state")
+        base = xdg_folder(env, "XDG_STATE_HOME", home / ".local" / "state")
         folder = base / "local-ai-suite" / name / "approvals"
     else:
         folder = paths.state / "approvals"
     if named := env.get(HEAD_VARIABLE):
         head = Path(named)
     else:
-        head = Path(env.get("XDG_CONFIG_HOME") or home / ".config") / "local-ai-suite" / name
+        head = xdg_folder(env, "XDG_CONFIG_HOME", home / ".config") / "local-ai-suite" / name
     return Places(folder=folder, head_folder=head)
 
 

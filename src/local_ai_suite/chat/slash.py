@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shlex
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local_ai_suite.errors import UsageError
+from local_ai_suite.paths import expanded
 
 from .sources import read_file
 
@@ -121,7 +121,7 @@ class Slash:
             waiting = ", ".join(source.name for source in self.attached) or "none"
             return Said(f"files for the next question: {waiting}")
         try:
-            paths = [Path(name).expanduser() for name in shlex.split(names)]
+            paths = [expanded(name) for name in shlex.split(names)]
         except ValueError as exc:
             raise UsageError(f"a quotation mark is missing: {names}") from exc
         read = [read_file(path) for path in paths]
@@ -153,7 +153,7 @@ class Slash:
     def _save(self, name: str) -> Said:
         if not name:
             raise UsageError("/save needs a file's name")
-        path = Path(name).expanduser()
+        path = expanded(name)
         try:
             # Nothing that is there is overwritten; a conversation is its owner's alone.
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE)

@@ -5,6 +5,7 @@ Ctrl-C stops the answer, or empties the line; Ctrl-D leaves.
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 _PROMPT = FormattedText([("bold", "lais> ")])
 _MORE = "....> "
+_TERMINATED = 128 + signal.SIGTERM  # what a shell would say
 
 
 def run(
@@ -48,6 +50,8 @@ def run(
         raise UsageError(
             "-i needs a terminal to type in", hint="Without -i, standard input is the question."
         )
+    # `kill` must not leave a terminal without echo: unwound like Ctrl-C, prompt_toolkit tidies up.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
     slash = Slash(talk, list(sources))
     session = _session(talk, _lines(history is not None, paths))
     names = ", ".join(model.id for model in talk.models) or "no models"

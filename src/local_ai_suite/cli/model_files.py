@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local_ai_suite.engine.catalog import configured_models
 from local_ai_suite.errors import ModelError, SuiteError
+from local_ai_suite.paths import expanded
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from local_ai_suite.paths import Paths
     from local_ai_suite.settings import Settings
 
@@ -17,7 +19,7 @@ def find_model(name: str, settings: Settings, paths: Paths) -> Path:
     """A file by its path, by its name in the models folder (with or without ``.gguf``), or by a
     name of ``lais models`` such as ``local-chat``."""
     folder = settings.models_path(paths)
-    wanted = Path(name).expanduser()
+    wanted = expanded(name)
     places = [wanted, folder / wanted, folder / f"{name}.gguf"]
     for place in places:
         if place.is_file():
