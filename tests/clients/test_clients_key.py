@@ -53,7 +53,7 @@ CLIENTS = {
     ),
     "cline": Keyed(
         "npm",
-        ("cline", "Hello"),
+        ("cline", "Say hello to me please"),
         command='cline auth -p openai-compatible -k "$KEY" -m local-code '
         "-b http://localhost:$API_GATEWAY_PORT/v1",
         connects=False,

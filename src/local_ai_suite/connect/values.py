@@ -205,8 +205,13 @@ def qwen_edits(facts: Facts) -> list[Edit]:
     return [Edit((name,), value) for name, value in values.items()]
 
 
-def qwen_settings(_: Facts) -> list[Edit]:
-    return [Edit(("security", "auth", "selectedType"), "openai", only_if_absent=True)]
+def qwen_settings(facts: Facts) -> list[Edit]:
+    edits = [Edit(("security", "auth", "selectedType"), "openai", only_if_absent=True)]
+    if facts.code.context is not None:
+        # It looks the size up by the model's name otherwise, and takes a large one for granted.
+        path = ("model", "generationConfig", "contextWindowSize")
+        edits.append(Edit(path, facts.code.context, only_if_absent=True))
+    return edits
 
 
 def vscode_edits(facts: Facts) -> list[Edit]:
@@ -239,8 +244,14 @@ def zed_edits(facts: Facts) -> list[Edit]:
 
 
 def copilot_environment(facts: Facts, key: str) -> dict[str, str]:
-    return {"COPILOT_PROVIDER_BASE_URL": facts.base_url, "COPILOT_PROVIDER_API_KEY": key,
-            "COPILOT_MODEL": facts.code.id, "COPILOT_OFFLINE": "true"}  # fmt: skip
+    environment = {"COPILOT_PROVIDER_BASE_URL": facts.base_url, "COPILOT_PROVIDER_API_KEY": key,
+                   "COPILOT_MODEL": facts.code.id, "COPILOT_OFFLINE": "true"}  # fmt: skip
+    context, output = facts.code.context, facts.code.output
+    if context is not None and output is not None:
+        # Of a model that it has not heard of it knows no limits (`copilot help environment`).
+        environment["COPILOT_PROVIDER_MAX_PROMPT_TOKENS"] = str(context - output)
+        environment["COPILOT_PROVIDER_MAX_OUTPUT_TOKENS"] = str(output)
+    return environment
 
 
 def webui_steps(facts: Facts) -> list[str]:
