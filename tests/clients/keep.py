@@ -2,13 +2,14 @@
 """Keep what the last ``make test-clients`` saw: the replay corpus and the compatibility matrix.
 
 ``python tests/clients/keep.py [CLIENT ...]`` writes ``tests/replay/corpus/CLIENT.json`` of each
-client that ran, and docs/clients/matrix.md. Only clients whose tests all passed are kept; the
-others are named, and the exit code is 1.
+client that ran, docs/clients/matrix.md and VS Code's screenshot. Only clients whose tests all
+passed are kept; the others are named, and the exit code is 1.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,9 @@ def main(chosen: list[str]) -> int:
         path = client_corpus.FOLDER / f"{client}.json"
         path.write_text(client_corpus.as_text(gathered(client, runs)), encoding="utf-8")
         print(path)
+    picture = ROOT / ".cache" / "clients" / "vscode.png"
+    if "vscode" in by_client and not code:
+        shutil.copy(picture, client_matrix.PAGE.with_name(picture.name))
     client_matrix.PAGE.write_text(client_matrix.page(), encoding="utf-8")
     print(client_matrix.PAGE)
     return code

@@ -228,3 +228,5 @@ def test_the_pages_are_those_of_the_table() -> None:
     pages_there = [path for path in DOCS.glob("*.md") if path.name != "matrix.md"]
     on_disk = {path.name: path.read_text(encoding="utf-8") for path in pages_there}
     assert on_disk == pages(), "run: python tools/client_pages.py"
+    pictures = {client.picture for client in table.CLIENTS if client.picture}
+    assert pictures == {path.name for path in DOCS.glob("*.png")}

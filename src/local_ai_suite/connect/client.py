@@ -113,4 +113,6 @@ class Client:
     # The name of the variable for the key, where the client fixes it.
     key_variable: str = ""
     install: str = ""
+    # A screenshot in docs/clients, made by the tier of real clients.
+    picture: str = ""
     extra: Mapping[str, str] = field(default_factory=dict)

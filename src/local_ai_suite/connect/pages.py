@@ -72,6 +72,8 @@ def _page(client: Client) -> str:
     parts = [f"{_MADE}\n# {client.name}\n", f"Its own documentation: <{client.page}>\n"]
     if client.install:
         parts.append(f"Install: {client.install}\n")
+    if client.picture:
+        parts.append(f"![{client.name} with a local model]({client.picture})\n")
     if client.files:
         parts.append(f"```sh\nlais connect {client.id}\n```\n")
     for file in client.files:

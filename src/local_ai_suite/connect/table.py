@@ -237,7 +237,14 @@ CLIENTS: tuple[Client, ...] = (
         ),
         notes=(
             "Inline completion is not served by own models (vscode#311931): Continue does it.",
-            "1.132 and later may need the setting chat.agentHost.byokModels.enabled.",
+            (
+                "Releases from 1.132 on could need the setting chat.agentHost.byokModels.enabled "
+                "(vscode#329545); 1.139 does not."
+            ),
+            (
+                "No login is needed. Without one Copilot Chat sleeps at first: in the chat click "
+                "the model's name, Manage Models, and the local models are there."
+            ),
             (
                 'With REQUIRE_KEY=true add requestHeaders {"x-litellm-api-key": "Bearer KEY"} to '
                 "each "
@@ -245,6 +252,7 @@ CLIENTS: tuple[Client, ...] = (
             ),
         ),
         install="https://code.visualstudio.com",
+        picture="vscode.png",
     ),
     Client(
         "zed",

@@ -17,8 +17,14 @@ try {
     await page.locator('[aria-label="Toggle Chat"]').click()
     await input.waitFor({ timeout: 20_000 }).catch(() => {})
   }
-  // The models come when Copilot Chat has read them, long after its window is there.
-  await page.locator('.chat-input-picker-label', { hasText: 'Local AI Suite' }).waitFor()
+  // Without a login Copilot Chat sleeps until somebody opens its list of models; then it reads
+  // ours and chooses the first.
+  await page.locator('.chat-input-picker-label', { hasText: 'Auto' }).click()
+  await page.getByText('Manage Models...').last().click()
+  await page.locator('.chat-input-picker-label', { hasText: 'Local AI Suite' }).waitFor({
+    state: 'attached',
+  })
+  await page.keyboard.press('Escape')
   for (let turn = 0; turn < turns.length; turn += 2) {
     await input.click()
     await page.keyboard.type(turns[turn])
