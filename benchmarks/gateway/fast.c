@@ -2,6 +2,8 @@
 
    fast serve                  prints its port; answers every POST as llama.cpp would, at once
      "stream":true             CHUNKS events, one every GAP_MS, the last with [DONE]
+       and "return_progress"   the whole answer's tokens as events, at once: how our gateway asks
+                               for a whole answer (gateway/gather.py)
      "hold":true               never answers (until the client leaves)
      GET /active               how many streams and held requests are open, as text
      GET anything else         a model list
@@ -56,6 +58,20 @@ static const char WHOLE[] =
     "\"local-chat\",\"system_fingerprint\":\"b0-unknown\",\"object\":\"chat.completion\",\"usage\":"
     "{\"completion_tokens\":5,\"prompt_tokens\":16,\"total_tokens\":21},\"id\":"
     "\"chatcmpl-UCrmcJgBKum5B4i1kIg1LhgAb843zEMy\"}";
+#define EVENT(members)                                                                            \
+  "data: {\"choices\":" members ",\"created\":1795437451,\"id\":"                                  \
+  "\"chatcmpl-UCrmcJgBKum5B4i1kIg1LhgAb843zEMy\",\"model\":\"local-chat\","                        \
+  "\"system_fingerprint\":\"b0-unknown\",\"object\":\"chat.completion.chunk\""
+#define DELTA(text) \
+  EVENT("[{\"finish_reason\":null,\"index\":0,\"delta\":{\"content\":\"" text "\"}}]") "}\n\n"
+static const char *const TOKENS[] = {
+    EVENT("[{\"finish_reason\":null,\"index\":0,\"delta\":{\"role\":\"assistant\","
+          "\"content\":null}}]") ",\"prompt_progress\":{\"total\":16,\"cache\":0,"
+          "\"processed\":16,\"time_ms\":1}}\n\n",
+    DELTA("Hello"), DELTA(" from"), DELTA(" the"), DELTA(" fixed"), DELTA(" upstream."),
+    EVENT("[{\"finish_reason\":\"stop\",\"index\":0,\"delta\":{}}]") "}\n\n",
+    EVENT("[]") ",\"usage\":{\"completion_tokens\":5,\"prompt_tokens\":16,\"total_tokens\":21}}\n\n",
+    "data: [DONE]\n\n"};
 static const char MODELS[] =
     "{\"object\":\"list\",\"data\":[{\"id\":\"local-chat\",\"object\":\"model\",\"created\":0,"
     "\"owned_by\":\"local\",\"meta\":{\"n_ctx\":8192,\"parallel\":256,\"status\":\"ready\"}}]}";
@@ -118,6 +134,11 @@ static void answer(int fd, char *request, size_t n) {
     const char *head =
         "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
     put(fd, head, strlen(head));
+    if (memmem(request, n, "\"return_progress\":true", 22)) {
+      for (size_t i = 0; i < sizeof TOKENS / sizeof *TOKENS; i++) put_event(fd, TOKENS[i]);
+      put(fd, "0\r\n\r\n", 5);
+      return;
+    }
     c->sent = 1;
     active++;
     put_event(fd, CHUNK);

@@ -299,16 +299,16 @@ def test_the_engine_gets_its_own_key_and_none_of_the_clients(tmp_path: object) -
 
     headers = {"authorization": "Bearer theirs", "x-api-key": "theirs", "cookie": "c=theirs"}
     with fake_engine(script) as fake, running(fake.url) as served:
-        httpx.post(f"{served.url}/v1/chat/completions", json=CHAT, headers=headers)
+        httpx.post(f"{served.url}/v1/chat/completions", json=STREAMED, headers=headers)
         head = fake.requests[0].head.lower()
         assert b"authorization: bearer internal\r\n" in head
         assert b"theirs" not in head
-        assert fake.requests[0].body == orjson.dumps(CHAT)
+        assert fake.requests[0].body == orjson.dumps(STREAMED)
         assert head.count(b"content-length") == 1
 
 
 def test_a_request_without_a_mend_and_its_answer_are_passed_on_byte_for_byte() -> None:
-    odd = b'{ "model" : "local-chat",\n "messages":[{"role":"user","content":"\\u00e9 "}], "x":1e2}'
+    odd = b'{ "stream":true, "model" : "local-chat",\n "prompt":"\\u00e9 ", "x":1e2}'
     said = b'{"b":1,  "a":"\xc3\xa9", "model":"whatever"}\n'
 
     async def script(talk: Talk) -> None:

@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 from local_ai_suite.gateway import mends
+from local_ai_suite.gateway.gather import EngineSaid, Unfaithful
 from local_ai_suite.gateway.mends.errors import read_error
 from local_ai_suite.wire.asgi import answer
 from local_ai_suite.wire.upstream import HOP_BY_HOP, UpstreamError, UpstreamGarbage
@@ -21,6 +22,7 @@ from local_ai_suite.wire.upstream import HOP_BY_HOP, UpstreamError, UpstreamGarb
 if TYPE_CHECKING:
     from local_ai_suite.errors import SuiteError
     from local_ai_suite.gateway.call import Call
+    from local_ai_suite.gateway.gather import Gather
     from local_ai_suite.gateway.mends import Mend, Stream
     from local_ai_suite.wire.asgi import Send
     from local_ai_suite.wire.upstream import Exchange
@@ -38,7 +40,10 @@ _COMMENT = b": waiting for the model\n\n"
 # the middle is then a 502, not half an answer. A batch of embeddings is tens of MiB.
 MAX_WHOLE = 256 * 1024 * 1024
 MAX_ERROR = 4 * 1024 * 1024
+# Of a stream that becomes a whole answer only the text is kept; a token is some 250 bytes of it.
+MAX_GATHERED = 1024 * 1024 * 1024
 _EVENT_STREAM = b"text/event-stream"
+_WHOLE_TYPE = b"application/json; charset=utf-8"  # llama.cpp's
 # Not passed on: what the server sets itself, and the engine's CORS (it reflects any origin).
 _DROPPED = HOP_BY_HOP | {
     b"content-length",
@@ -117,17 +122,25 @@ class Heart:
 
 
 async def pass_on(
-    call: Call, exchange: Exchange, heart: Heart | None, mend: Mend | None, *, mend_errors: bool
-) -> None:
-    """Send ``exchange``'s answer (its head is there) to the client."""
+    call: Call, exchange: Exchange, heart: Heart | None, mend: Mend | None, *,
+    mend_errors: bool, gather: Gather | None = None,
+) -> None:  # fmt: skip
+    """Send ``exchange``'s answer (its head is there) to the client.
+
+    With ``gather`` a stream becomes a whole answer; raises Unfaithful before anything was sent.
+    """
     headers = [pair for pair in exchange.headers if pair[0] not in _DROPPED]
     content_type = next((v for n, v in headers if n == b"content-type"), b"")
     if exchange.status >= 400:
         await _refused(call, exchange, heart, mend, headers, mend_errors=mend_errors)
-    elif content_type.startswith(_EVENT_STREAM):
-        await _streamed(call, exchange, heart, mend, headers)
+    elif not content_type.startswith(_EVENT_STREAM):
+        body = await exchange.read_all(MAX_WHOLE)
+        exchange.close()
+        await _whole(call, exchange.status, body, heart, mend, headers)
+    elif gather is not None:
+        await _gathered(call, exchange, gather, mend, headers)
     else:
-        await _whole(call, exchange, heart, mend, headers)
+        await _streamed(call, exchange, heart, mend, headers)
 
 
 async def _streamed(
@@ -192,12 +205,34 @@ async def _start_stream(
     await call.send({"type": "http.response.start", "status": call.status, "headers": head})
 
 
-async def _whole(
-    call: Call, exchange: Exchange, heart: Heart | None, mend: Mend | None,
+async def _gathered(
+    call: Call, exchange: Exchange, gather: Gather, mend: Mend | None,
     headers: list[tuple[bytes, bytes]],
 ) -> None:  # fmt: skip
-    body = await exchange.read_all(MAX_WHOLE)
-    exchange.close()
+    headers = [pair for pair in headers if pair[0] != b"content-type"]
+    headers.append((b"content-type", _WHOLE_TYPE))
+    gathered, size = gather.begin(), 0
+    try:
+        while not exchange.at_end:
+            piece = await exchange.read()
+            size += len(piece)
+            if size > MAX_GATHERED:
+                raise UpstreamGarbage(f"The answer is larger than {MAX_GATHERED} bytes.")
+            gathered.feed(piece)
+        body = gathered.whole()
+    except EngineSaid as said:
+        await _error(call, said.status, said.body, None, mend, headers, mend_errors=True)
+    except MISFIT as exc:
+        raise Unfaithful(f"{type(exc).__name__}: {exc}"[:200]) from exc
+    else:
+        exchange.close()
+        await _whole(call, 200, body, None, mend, headers)
+
+
+async def _whole(
+    call: Call, status: int, body: bytes, heart: Heart | None, mend: Mend | None,
+    headers: list[tuple[bytes, bytes]],
+) -> None:  # fmt: skip
     count_tokens(call, body[-_TAIL:])
     if mend is not None:
         try:
@@ -210,7 +245,7 @@ async def _whole(
             # It was told "stream", and the upstream answered with one object: pass it as an event.
             await call.send({"type": "http.response.body", "body": b"data: " + body + b"\n\n"})
             return
-    await whole_answer(call, exchange.status, body, headers)
+    await whole_answer(call, status, body, headers)
 
 
 async def whole_answer(
@@ -237,9 +272,15 @@ async def _refused(
     call: Call, exchange: Exchange, heart: Heart | None, mend: Mend | None,
     headers: list[tuple[bytes, bytes]], *, mend_errors: bool,
 ) -> None:  # fmt: skip
-    status = exchange.status
     body = await exchange.read_all(MAX_ERROR)
     exchange.close()
+    await _error(call, exchange.status, body, heart, mend, headers, mend_errors=mend_errors)
+
+
+async def _error(
+    call: Call, status: int, body: bytes, heart: Heart | None, mend: Mend | None,
+    headers: list[tuple[bytes, bytes]], *, mend_errors: bool,
+) -> None:  # fmt: skip
     call.error = f"upstream {status}"
     if heart is not None:
         heart.disarm()

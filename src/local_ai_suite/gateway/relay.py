@@ -1,6 +1,7 @@
 """Local routes: the request's bytes to the engine, the answer's bytes back.
 
-A request that needs no mend is parsed as far as finding its model, and passed on as it is.
+A request that needs no mend is parsed as far as finding its model, and passed on as it is; one for
+a whole answer goes out as one for a stream (``gather.py``).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import orjson
 from local_ai_suite.errors import SuiteError
 from local_ai_suite.gateway import mends
 from local_ai_suite.gateway.answers import MISFIT, Heart, fail_late, pass_on, plain_answer
+from local_ai_suite.gateway.gather import Gather, Unfaithful, gather
 from local_ai_suite.gateway.mends import Reply, Target
 from local_ai_suite.gateway.mends.registry import asks_for_stream
 from local_ai_suite.wire.envelope import error_body
@@ -119,6 +121,7 @@ class Relay:
             return
         target, body, streams, stream_type = _sent(call.route, body, plan)
         heart = self._heart(call, stream_type) if streams else None
+        asked = None if streams else gather(target, body)
         upstream, prefix = self.upstream(route.api_base or "")
         sent = forwarded(call, route.api_key, headers)
 
@@ -127,8 +130,9 @@ class Relay:
             try:
                 call.admitted = time.perf_counter()
                 await self._exchange(
-                    call, upstream, prefix + target, sent, body, heart, plan, mend_errors=True
-                )
+                    call, upstream, prefix + target, sent, body, heart, plan,
+                    mend_errors=True, asked=asked,
+                )  # fmt: skip
             except UpstreamUnreachable as exc:
                 raise EngineAway(
                     f"The inference service does not answer: {exc.message}",
@@ -193,14 +197,32 @@ class Relay:
 
     async def _exchange(
         self, call: Call, upstream: Upstream, target: str, headers: Headers, body: bytes,
-        heart: Heart | None, plan: Mend | None, *, mend_errors: bool,
+        heart: Heart | None, plan: Mend | None, *, mend_errors: bool, asked: Gather | None = None,
+    ) -> None:  # fmt: skip
+        if asked is not None:
+            try:
+                await self._one_exchange(
+                    call, upstream, target, headers, asked.body, heart, plan,
+                    mend_errors=mend_errors, asked=asked,
+                )  # fmt: skip
+            except Unfaithful as exc:
+                logger.info("request %s is asked again, whole: %s", call.request_id, exc)
+            else:
+                return
+        await self._one_exchange(
+            call, upstream, target, headers, body, heart, plan, mend_errors=mend_errors
+        )
+
+    async def _one_exchange(
+        self, call: Call, upstream: Upstream, target: str, headers: Headers, body: bytes,
+        heart: Heart | None, plan: Mend | None, *, mend_errors: bool, asked: Gather | None = None,
     ) -> None:  # fmt: skip
         exchange = await upstream.start(call.method, target, headers, body)
         try:
             call.connected = time.perf_counter()
             await exchange.head()
             call.first_byte = time.perf_counter()
-            await pass_on(call, exchange, heart, plan, mend_errors=mend_errors)
+            await pass_on(call, exchange, heart, plan, mend_errors=mend_errors, gather=asked)
         finally:
             exchange.close()
 
