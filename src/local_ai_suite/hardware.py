@@ -262,6 +262,11 @@ def _other_gpus(root: Path, system: tuple[str, str]) -> tuple[OtherGpu, ...]:
 # Memory and cores
 
 
+def total_memory(root: Path = Path("/")) -> int | None:
+    """Bytes of memory in all, no more than the control group allows; in microseconds."""
+    return _memory(root)[0]
+
+
 def _memory(root: Path) -> tuple[int | None, int | None]:
     """Total and available bytes: the machine's, and no more than the control group allows."""
     try:

@@ -20,7 +20,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -33,6 +33,7 @@ STOP_SECONDS = 8.0
 # After SIGKILL the kernel needs a moment to reap; a process in uninterruptible sleep (a dead
 # network drive, a hung GPU driver) is reported instead of waited for.
 KILL_SECONDS = 5.0
+GONE_POLL_SECONDS = 0.05  # for who is not our child, whose end nobody tells us
 # How often readiness is asked for: a model that loads in 50 ms should not wait for a slow poll.
 PROBE_SECONDS = 0.02
 # The pipe's end is read for this long after the child is gone; a grandchild may still hold it.
@@ -418,15 +419,23 @@ def stop_tree(pid: int, create_time: float | None, *, stop_seconds: float = STOP
         return False
     with contextlib.suppress(psutil.Error):
         root.terminate()
-    _, alive = psutil.wait_procs([root], timeout=stop_seconds)
+    _wait_gone([root], stop_seconds)
     for member in tuple(family):
         with contextlib.suppress(psutil.Error):
             family.update(member.children(recursive=True))
     for member in family:
         with contextlib.suppress(psutil.Error):
             member.kill()
-    _, alive = psutil.wait_procs(family, timeout=KILL_SECONDS)
-    return not [member for member in alive if _is_alive(member)]
+    return not _wait_gone(family, KILL_SECONDS)
+
+
+def _wait_gone(processes: Collection[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Who of them is alive after ``seconds``. A zombie is gone: in a container without an init
+    nobody ever reaps it."""
+    deadline = time.monotonic() + seconds
+    while (alive := [p for p in processes if _is_alive(p)]) and time.monotonic() < deadline:
+        psutil.wait_procs(alive, timeout=GONE_POLL_SECONDS)
+    return alive
 
 
 def _is_alive(process: psutil.Process) -> bool:

@@ -177,3 +177,20 @@ def test_a_file_that_claims_two_to_the_sixty_tensors_is_passed_over(paths: Paths
     assert "absurd" not in names(found)
     assert len(found.problems) == 1
     assert "absurd.gguf" in found.problems[0]
+
+
+def test_the_largest_file_is_only_chosen_by_itself_where_the_memory_holds_it(paths: Paths) -> None:
+    put(paths, "Small-Instruct.gguf", "Large-Instruct.gguf")
+    models = paths.project / "models"
+    with (models / "Large-Instruct.gguf").open("r+b") as file:
+        file.truncate(8 << 30)  # a hole
+    settings = load_settings(paths, environ={})
+    modest = configured_models(settings, paths, memory=8 << 30)
+    assert names(modest)["local-chat"] == "Small-Instruct.gguf"
+    assert "that 8 GiB of memory hold" in modest.default.reason
+    assert names(modest)["Large-Instruct"] == "Large-Instruct.gguf", "it can still be asked for"
+    ample = configured_models(settings, paths, memory=16 << 30)
+    assert names(ample)["local-chat"] == "Large-Instruct.gguf"
+    assert "GiB" not in ample.default.reason
+    neither = configured_models(settings, paths, memory=1000)
+    assert names(neither)["local-chat"] == "Large-Instruct.gguf"

@@ -464,3 +464,30 @@ def test_a_look_that_was_overtaken_by_a_load_changes_nothing() -> None:
         assert world.pool.ledger.capacity == CAPACITY
 
     world.tell(story)
+
+
+def test_a_model_that_is_loaded_or_dropped_during_a_look_leaves_nobody_waiting() -> None:
+    world = World({"a": 30, "b": 30})
+
+    async def measure(_: Mapping[str, int]) -> dict[str, int]:
+        await world.time.sleep(5)
+        return CAPACITY
+
+    async def die() -> None:
+        world.alive[0].end(asked=False)
+        await world.time.sleep(0.1)
+
+    async def story() -> None:
+        await world.request("a")
+        await die()  # it comes back at once
+        await world.time.sleep(2 * LOAD)
+        await die()  # it comes back in a second
+        world.pool._measure = measure
+        assert await world.request("a") <= 5.1, "it was loaded while the room was looked at"
+        asked = asyncio.create_task(world.request("b"))
+        await world.time.sleep(1)
+        world.pool.set_entries([world.pool.find("a").entry])
+        with pytest.raises(SuiteError, match="does not exist"):
+            await asked
+
+    world.tell(story)

@@ -15,6 +15,7 @@ from local_ai_suite.demo import write_scripted_gguf
 from local_ai_suite.engine import watch
 from local_ai_suite.engine.catalog import configured_models
 from local_ai_suite.engine.find import FoundEngine
+from local_ai_suite.engine.ledger import Phase
 from local_ai_suite.engine.planning import FitPlanner
 from local_ai_suite.engine.pool import Pool
 from local_ai_suite.engine.running import Launch
@@ -142,3 +143,19 @@ def test_a_save_that_stops_halfway_keeps_the_slots_before_it(
         assert not list((paths.state / "slots").rglob("*.bin*")), "used once"
 
     tell("--saves 100 --save-fails 1", story)
+
+
+def test_an_engine_that_dies_in_a_save_is_not_started_again_for_it(
+    tell: Callable[[str, Story], None], paths: Paths
+) -> None:
+    async def story(service: EngineService) -> None:
+        model = service.default
+        assert await answer(service) is None
+        await service.pool.unload(model)
+        assert (model.phase, list(model.deaths), model.restart_at) == (Phase.UNLOADED, [], None)
+        assert model.kept is not None
+        assert "closed the connection" in (model.kept.problem or "")
+        assert not list((paths.state / "slots").rglob("*.bin*"))
+        assert service.pool.ledger.held() == {}
+
+    tell("--saves 100 --save-crashes", story)

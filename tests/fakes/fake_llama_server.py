@@ -17,6 +17,7 @@
     --saves N             a slot's save writes N bytes and tells as many tokens
     --save-fails N        the save of slot N stops halfway, as on a full disk
     --save-hangs          a save is never answered
+    --save-crashes        kills itself with SIGKILL in a save
     --speed X             /metrics tells X tokens per second
 
 They may also stand in a file beside the model: MODEL.gguf.fake. Standard library only.
@@ -53,6 +54,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     own.add_argument("--saves", type=int)
     own.add_argument("--save-fails", type=int)
     own.add_argument("--save-hangs", action="store_true")
+    own.add_argument("--save-crashes", action="store_true")
     own.add_argument("--speed", type=float)
     own.add_argument("--model")
     own.add_argument("--port", type=int, default=8080)
@@ -143,6 +145,9 @@ class Fake:
         self, writer: asyncio.StreamWriter, number: int, query: str, request: dict[str, str]
     ) -> None:
         file, size = Path(self.options.slot_save_path) / request["filename"], self.options.saves
+        if self.options.save_crashes:
+            file.write_bytes(b"x")
+            os.kill(os.getpid(), signal.SIGKILL)
         if self.options.save_hangs:
             await asyncio.sleep(3600)
         if query == "action=restore":

@@ -297,6 +297,25 @@ def test_stop_tree_stops_a_tree_that_is_not_ours_and_spares_a_reused_pid() -> No
         root.wait()
 
 
+def test_who_died_and_is_never_reaped_is_not_waited_for() -> None:
+    code = (
+        "import subprocess, sys, time\n"
+        "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "print(p.pid, flush=True)\ntime.sleep(60)"
+    )
+    careless = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        assert careless.stdout is not None
+        pid = int(careless.stdout.readline())
+        began = time.monotonic()
+        assert stop_tree(pid, None, stop_seconds=2 * BOUND)
+        assert time.monotonic() - began < BOUND, "it waited for a zombie"
+        assert psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    finally:
+        careless.kill()
+        careless.wait()
+
+
 def test_no_descriptor_is_closed_twice_on_the_loop_that_services_run_on() -> None:
     """Threads open files while children come and go: each keeps the file that it opened."""
     lost: list[str] = []

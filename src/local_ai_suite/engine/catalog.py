@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from local_ai_suite import demo
 from local_ai_suite.errors import GgufError, ModelError, SettingsError
 from local_ai_suite.gguf import GgufFile, read_gguf, split_name
+from local_ai_suite.hardware import total_memory
 
 from .models_toml import NO_OVERRIDES, Override, read_models_toml
 
@@ -38,6 +39,8 @@ _KEYS: dict[str, tuple[str, Kind]] = {
 _CODE_WORDS = ("coder", "codestral", "starcoder", "codegemma", "codellama", "granite-code", "code-")
 # Files that a person who drops a folder of models in does not expect to be opened.
 _DEEPEST = 3
+# A file that takes more of the memory than this is only served where somebody names it.
+_MEMORY_SHARE = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +117,9 @@ class Catalog:
         return self.by_name.get(CHAT) or self.entries[0]
 
 
-def configured_models(settings: Settings, paths: Paths) -> Catalog:
-    """Read the settings, ``models.toml`` and the models folder.
+def configured_models(settings: Settings, paths: Paths, *, memory: int | None = None) -> Catalog:
+    """Read the settings, ``models.toml`` and the models folder. ``memory``: bytes that this machine
+    has, measured if ``None``; a larger file is not chosen by itself where a smaller one is there.
 
     Raises SettingsError or ModelError for a model or folder that was named and isn't there.
     """
@@ -129,7 +133,7 @@ def configured_models(settings: Settings, paths: Paths) -> Catalog:
         if named_folder or problems:
             raise _nothing_there(settings, folder, problems)
         return Catalog((_demo(paths),), tuple(problems))
-    chosen = _Chosen(settings, folder, files, more)
+    chosen = _Chosen(settings, folder, files, more, memory or total_memory())
     for role, text in named.items():
         if text:
             chosen.name(role, text)
@@ -230,7 +234,9 @@ class _Chosen:
         folder: Path,
         files: dict[Path, GgufFile],
         more: dict[str, Override],
+        memory: int | None,
     ) -> None:
+        self._memory = memory
         self._settings = settings
         self._folder = folder
         self._files = dict(files)
@@ -269,7 +275,12 @@ class _Chosen:
                 continue
             candidates = [file for file in self._all() if not file.is_projector]
             chat = next((pick.file for pick in self._picks if CHAT in pick.names), None)
-            file, why = choose(candidates, chat)
+            held = [file for file in candidates if self._holds(file)]
+            file, why = choose(held, chat)
+            if file is None:
+                file, why = choose(candidates, chat)
+            elif file is not chat and choose(candidates, chat)[0] is not file:
+                why += f" that {(self._memory or 0) / 2**30:.0f} GiB of memory hold"
             if file is not None:
                 override = self._more.get(role, NO_OVERRIDES)
                 self._add(role, file, override.kind or _KEYS[role][1], override, why)
@@ -328,6 +339,10 @@ class _Chosen:
                 pick.reasons.append(f"{name}: {why}" if name else why)
                 return
         self._picks.append(_Pick(file, kind, settled, names, [f"{name}: {why}" if name else why]))
+
+    def _holds(self, file: GgufFile) -> bool:
+        """Whether this machine has the memory for it; the rest of it belongs to others."""
+        return self._memory is None or file.size_bytes <= self._memory * _MEMORY_SHARE
 
     def _all(self) -> list[GgufFile]:
         named = [pick.file for pick in self._picks]

@@ -110,10 +110,10 @@ class Pool:
         ``again``: try at once even if the last load failed just now. Raises ModelUnavailable,
         FitError, LoadFailed.
         """
+        if model.phase is Phase.UNLOADED:
+            await self._look_at_room()  # it may be loaded, or gone, when this returns
         if model.phase is Phase.READY and not model.closed and not model.waiters:
             return self._admit(model, 0.0)
-        if model.phase is Phase.UNLOADED:
-            await self._look_at_room()
         self._check(model, again=again)
         waiter = Waiter(self._clock.now(), asyncio.get_running_loop().create_future())
         model.waiters.append(waiter)
@@ -295,6 +295,8 @@ class Pool:
     def _check(self, model: Model, *, again: bool) -> None:
         if self._closing:
             raise ModelUnavailable("The engine service is stopping.")
+        if model.dropped:
+            raise _unknown(model.name, self._models)
         rest = model.retry_at - self._clock.now()
         if again:
             model.retry_at = 0.0
@@ -367,7 +369,8 @@ class Pool:
             self._prove(model, plan, actual)
             self._became_ready(model, actual, began)
             ended = await until_gone(model, engine, self._clock, self._notes)
-            if not ended.asked and not self._closing:
+            # One that dies while it is stopped (in a save, say) is not wanted back.
+            if not ended.asked and not self._closing and model.phase is not Phase.STOPPING:
                 error = self._died(model, ended.reason)
         except SuiteError as exc:
             error = exc
@@ -378,8 +381,10 @@ class Pool:
             logger.exception("loading %s", model.name)
             self._failed(model, LoadFailed(f"{model.name} did not load: {exc!r}"))
         finally:
-            await engine.stop()
-            self._gone(model, error)
+            try:
+                await engine.stop()
+            finally:
+                self._gone(model, error)
 
     def _prove(self, model: Model, plan: Plan, actual: Actual) -> None:
         """Compare with the plan. Raises LoadFailed for a misfit unless ON_MISFIT=warn."""
