@@ -29,6 +29,7 @@ from local_ai_suite.wire.upstream import UpstreamError
 
 FAKE = Path(__file__).parents[1] / "fakes" / "fake_llama_server.py"
 BOUND = 60.0
+SHORT = 2.0  # a well engine on a busy machine answers within it
 ROOM = {"CPU": 8 * 2**30}
 
 Story = Callable[[EngineService], Awaitable[None]]
@@ -54,7 +55,7 @@ async def _run(paths: Paths, story: Story) -> None:
     slots = SlotStore(paths.state / "slots")
     launch = Launch(
         found=found, log_folder=paths.ensure_state() / "logs", slots=slots,
-        cuda_visible_devices=None, load_seconds=30, stall_seconds=0.3, slot_seconds=0.3,
+        cuda_visible_devices=None, load_seconds=30, stall_seconds=SHORT, slot_seconds=SHORT,
     )  # fmt: skip
     planner = FitPlanner(settings, Hardware(), engine_has_gpu=False)
     pool = Pool(
@@ -118,7 +119,7 @@ def test_a_save_that_is_never_answered_costs_the_conversation_and_no_more(
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
         assert model.kept is not None
-        assert "not answered within 0.3 s" in (model.kept.problem or "")
+        assert f"not answered within {SHORT:g} s" in (model.kept.problem or "")
         assert not list((paths.state / "slots").rglob("*.bin*"))
         assert service.pool.ledger.held() == {}
 
