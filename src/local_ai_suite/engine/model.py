@@ -61,6 +61,7 @@ class Model:
     actual: Actual | None = None
     engine: Running | None = None
     task: asyncio.Task[None] | None = None
+    parking: asyncio.Task[None] | None = None
     in_flight: int = 0
     served: int = 0
     last_used: float = 0.0

@@ -351,7 +351,7 @@ class Pool:
     def _stop(self, model: Model) -> None:
         model.phase = Phase.STOPPING
         self.events.send("stopping", model=model.name)
-        task = asyncio.create_task(self._park(model, _engine(model)))
+        model.parking = task = asyncio.create_task(self._park(model, _engine(model)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -383,6 +383,8 @@ class Pool:
         finally:
             try:
                 await engine.stop()
+                if model.parking is not None:  # it tells what became of the conversations
+                    await asyncio.wait({model.parking})
             finally:
                 self._gone(model, error)
 
@@ -441,7 +443,7 @@ class Pool:
         model.phase = Phase.UNLOADED
         model.planned = False
         model.kept = _engine(model).kept
-        model.engine = model.task = None
+        model.engine = model.task = model.parking = None
         model.actual = None
         model.in_flight = 0
         model.loaded_at = None
