@@ -23,6 +23,7 @@ from typing import Any
 
 import httpx
 
+from bench_engine import native_engine
 from fit_models import transformer
 from local_ai_suite.engine.running import free_port
 
@@ -33,9 +34,11 @@ WORDS = 480
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--engine", help="a llama-server; the embedded engine without")
+    parser.add_argument("--engine", help="a llama-server; else the built one, else the embedded")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    options.engine = options.engine or native_engine()
+    print(f"engine: {options.engine or 'the embedded one'}")
     with tempfile.TemporaryDirectory(prefix="bench-swap-") as name:
         project = Path(name)
         (project / "models").mkdir()

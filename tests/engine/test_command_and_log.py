@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,6 +24,7 @@ from local_ai_suite.engine.readback import (
     failure_reason,
     generation_speed,
 )
+from local_ai_suite.engine.running import STALL_SECONDS, STALL_SECONDS_GPU, stall_bound
 from local_ai_suite.engine.service import gpu_warnings
 from local_ai_suite.errors import EngineNotFound, FitError
 from local_ai_suite.hardware import Gpu, Hardware
@@ -295,3 +297,19 @@ def test_a_gpu_that_only_the_engine_knows_is_said_to_be_unused(paths: Paths) -> 
     assert not gpu_warnings(Hardware((card,)), vulkan, load_settings(paths, environ={}))
     for known in ({"N_GPU_LAYERS": "0"}, {"CUDA_VISIBLE_DEVICES": ""}):
         assert not gpu_warnings(Hardware(), vulkan, load_settings(paths, environ=known))
+
+
+def test_an_engine_all_on_the_gpu_hangs_sooner_than_one_whose_batches_take_minutes(
+    paths: Paths,
+) -> None:
+    card = Gpu(0, "NVIDIA GeForce RTX 4050 Laptop GPU", total_bytes=6 * GIB, free_bytes=5 * GIB)
+    room = {"CPU": 8 * GIB, "CUDA0": 5 * GIB}
+    write_scripted_gguf(paths.project / "models" / "m.gguf")
+    settings = load_settings(paths, environ={})
+    entry = configured_models(settings, paths).entries[0]
+    on_gpu = FitPlanner(settings, Hardware((card,)), engine_has_gpu=True)(entry, room, {}, {}).fit
+    on_cpu = FitPlanner(settings, Hardware(), engine_has_gpu=False)(entry, room, {}, {}).fit
+    assert stall_bound(on_gpu, STALL_SECONDS) == STALL_SECONDS_GPU
+    assert stall_bound(replace(on_gpu, n_gpu_layers=1), STALL_SECONDS) == STALL_SECONDS
+    assert stall_bound(on_cpu, STALL_SECONDS) == STALL_SECONDS
+    assert stall_bound(on_gpu, 0.3) == 0.3

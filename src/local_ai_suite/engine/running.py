@@ -23,6 +23,8 @@ from .slots import Kept, slot_file
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from local_ai_suite.fit import FitPlan
+
     from .catalog import ModelEntry
     from .find import FoundEngine
     from .planning import Plan
@@ -39,6 +41,9 @@ SPEED_SECONDS = 2.0
 PROBE_SECONDS = 2.0
 # Between two batches the engine answers; on a slow CPU one batch of a large model takes minutes.
 STALL_SECONDS = 300.0
+# With every layer on the GPU a batch takes seconds; what does not answer for a minute hangs (a
+# driver after a laptop's sleep).
+STALL_SECONDS_GPU = 60.0
 # Nothing at all for this long while a request is under way; an answer that is not streamed may take
 # an hour on a slow CPU, and a stalled engine is found by STALL_SECONDS.
 SILENCE_SECONDS = 3600.0
@@ -240,7 +245,8 @@ class LlamaServer:
     async def responsive(self) -> bool:
         """Whether its main loop turns: ``/slots`` is answered there, ``/health`` is not."""
         try:
-            await self.ask("GET", "/slots", seconds=self._launch.stall_seconds)
+            bound = stall_bound(self._plan.fit, self._launch.stall_seconds)
+            await self.ask("GET", "/slots", seconds=bound)
         except UpstreamError:
             # Its death is told elsewhere.
             return self._child is not None and self._child.exit is not None
@@ -352,6 +358,12 @@ class LlamaServer:
             path=str(self._entry.path),
             log=tail,
         )
+
+
+def stall_bound(plan: FitPlan, on_cpu: float) -> float:
+    """Seconds without an answer after which an engine hangs; ``on_cpu``: where the CPU works."""
+    all_on_gpu = plan.n_gpu_layers >= plan.gpu_layers_max and not plan.n_cpu_moe
+    return min(on_cpu, STALL_SECONDS_GPU) if all_on_gpu else on_cpu
 
 
 async def _answers(port: int) -> bool:
