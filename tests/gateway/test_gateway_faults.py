@@ -6,8 +6,11 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable
+from typing import Any
 
+import anthropic
 import httpx
+import openai
 import orjson
 import pytest
 from gateway_fake_engine import STREAM, Talk, fake_engine
@@ -339,3 +342,78 @@ def test_an_alias_is_put_in_both_ways_also_when_the_engine_answers_by_another_na
             assert streamed.content == b'data: {"model":"%b"}\n\n' % name.encode()
         models = {orjson.loads(talk.body)["model"] for talk in fake.requests}
         assert models == {"local-chat"}
+
+
+LLAMA_ERROR = b'{"code":500,"message":"the slot failed","type":"server_error"}'
+
+
+@pytest.mark.parametrize("cut", [0, 20])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/infill"])
+def test_the_engines_error_in_a_stream_has_openais_form(path: str, cut: int) -> None:
+    event = b'data: {"error":' + LLAMA_ERROR + b"}\n\n"
+
+    async def script(talk: Talk) -> None:
+        await talk.send(STREAM)
+        await talk.chunk(PIECE + event[:cut] if cut else PIECE)
+        await asyncio.sleep(0.02)
+        await talk.chunk(event[cut:])
+        await talk.end()
+
+    with fake_engine(script) as fake, running(fake.url) as served:
+        answer = post(served, {**STREAMED, "prompt": "x"}, path)
+        first, last = answer.content.removesuffix(b"\n\n").split(b"\n\n")
+        assert first + b"\n\n" == PIECE
+        said = orjson.loads(last.removeprefix(b"data: "))["error"]
+        assert said == {
+            "message": "the slot failed", "type": "server_error", "param": None, "code": None
+        }  # fmt: skip
+        assert 'code="upstream error"' in httpx.get(f"{served.url}/metrics").text
+
+
+def test_the_engines_error_in_a_stream_is_raised_by_both_sdks() -> None:
+    async def script(talk: Talk) -> None:
+        await talk.send(STREAM)
+        if b"/v1/messages" in talk.head:
+            await talk.chunk(b'event: ping\ndata: {"type":"ping"}\n\n')
+            await talk.chunk(b"event: error\ndata: " + LLAMA_ERROR + b"\n\n")
+        else:
+            await talk.chunk(b'data: {"error":' + LLAMA_ERROR + b"}\n\n")
+        await talk.end()
+
+    with fake_engine(script) as fake, running(fake.url) as served:
+        ours = openai.OpenAI(base_url=f"{served.url}/v1", api_key="x", max_retries=0)
+        theirs = anthropic.Anthropic(base_url=served.url, api_key="x", max_retries=0)
+        messages: Any = CHAT["messages"]
+        with pytest.raises(openai.APIError, match="the slot failed"):
+            list(ours.chat.completions.create(model="local-chat", messages=messages, stream=True))
+        with pytest.raises(openai.APIError, match="the slot failed"):
+            list(ours.completions.create(model="local-chat", prompt="x", stream=True))
+        events = list(ours.responses.create(model="local-chat", input="x", stream=True))
+        failed: Any = events[-1]
+        assert failed.type == "response.failed"
+        assert failed.response.error.message == "the slot failed"
+        with pytest.raises(anthropic.APIStatusError) as found:
+            list(
+                theirs.messages.create(
+                    model="local-chat", max_tokens=9, messages=messages, stream=True
+                )
+            )
+        assert found.value.body == {
+            "type": "error", "error": {"type": "api_error", "message": "the slot failed"}
+        }  # fmt: skip
+        lines = post(served, STREAMED, "/api/chat").content.splitlines()
+        assert orjson.loads(lines[-1]) == {"error": "the slot failed"}
+
+
+def test_words_of_the_model_about_errors_are_no_error() -> None:
+    text = orjson.dumps(
+        {"choices": [{"delta": {"content": '\n\ndata: {"error": 1}\nevent: error\n'}}]}
+    )
+
+    async def script(talk: Talk) -> None:
+        await talk.send(STREAM)
+        await talk.chunk(b"data: " + text + b"\n\n" + DONE)
+        await talk.end()
+
+    with fake_engine(script) as fake, running(fake.url) as served:
+        assert post(served, STREAMED).content == b"data: " + text + b"\n\n" + DONE

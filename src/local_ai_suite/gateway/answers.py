@@ -8,6 +8,7 @@ a later error becomes an event of the stream.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import time
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from local_ai_suite.gateway import mends
 from local_ai_suite.gateway.gather import EngineSaid, Unfaithful
 from local_ai_suite.gateway.mends.errors import read_error
+from local_ai_suite.gateway.mends.sse import EventReader
 from local_ai_suite.wire.asgi import answer
 from local_ai_suite.wire.upstream import HOP_BY_HOP, UpstreamError, UpstreamGarbage
 
@@ -62,6 +64,8 @@ _DROPPED = HOP_BY_HOP | {
     b"x-accel-buffering",
     b"x-litellm-model-api-base",  # an internal address
 }
+# llama.cpp's last event when it fails; inside a JSON string a quote or a line break is escaped.
+_ERROR_EVENT = re.compile(rb'(?:\A|\n\n)(data: ?\{"error":|event: ?error\n)')
 _UNBUFFERED = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 # Where llama.cpp (and LiteLLM) say how many tokens there were; the last ones in an answer count.
 _TOKENS_IN = re.compile(rb'"(?:prompt_tokens|input_tokens|tokens_evaluated)"\s*:\s*(\d+)')
@@ -140,12 +144,12 @@ async def pass_on(
     elif gather is not None:
         await _gathered(call, exchange, gather, mend, headers)
     else:
-        await _streamed(call, exchange, heart, mend, headers)
+        await _streamed(call, exchange, heart, mend, headers, mend_errors=mend_errors)
 
 
 async def _streamed(
     call: Call, exchange: Exchange, heart: Heart | None, mend: Mend | None,
-    headers: list[tuple[bytes, bytes]],
+    headers: list[tuple[bytes, bytes]], *, mend_errors: bool,
 ) -> None:  # fmt: skip
     call.streamed = True
     transform: Stream | None = None
@@ -167,7 +171,7 @@ async def _streamed(
     if heart is None or not heart.begun:
         await _start_stream(call, stream_type, headers)
     try:
-        await _pieces(call, exchange, transform, piece)
+        await _pieces(call, exchange, transform, piece, mend_errors=mend_errors)
     except UpstreamError as exc:
         await _fail(call, transform, exc)
     except MISFIT as exc:
@@ -175,10 +179,15 @@ async def _streamed(
         await _fail(call, None, _misfit(exc))
 
 
-async def _pieces(call: Call, exchange: Exchange, transform: Stream | None, piece: bytes) -> None:
+async def _pieces(
+    call: Call, exchange: Exchange, transform: Stream | None, piece: bytes, *, mend_errors: bool
+) -> None:
     send = call.send
     before = last = b""
     while True:
+        if mend_errors and b"error" in piece and (found := _ERROR_EVENT.search(piece)):
+            await _ends_in_error(call, exchange, transform, piece, found.start(1))
+            return
         first, before, last = before, last, piece
         made = transform.feed(piece) if transform is not None else piece
         if exchange.at_end:
@@ -191,6 +200,22 @@ async def _pieces(call: Call, exchange: Exchange, transform: Stream | None, piec
     count_tokens(call, first + before + last)
     exchange.close()  # the connection is free before the client has read the end
     await send({"type": "http.response.body", "body": made})
+
+
+async def _ends_in_error(
+    call: Call, exchange: Exchange, transform: Stream | None, piece: bytes, at: int
+) -> None:
+    """The engine's error, from ``at`` in ``piece`` on, as the event of the API that was called."""
+    before, said = piece[:at], piece[at:]
+    with contextlib.suppress(UpstreamError):  # what came is enough
+        while not exchange.at_end and len(said) < MAX_ERROR:
+            said += await exchange.read()
+    exchange.close()
+    error = read_error(500, (EventReader().feed(said + b"\n\n") or [b""])[0])
+    call.error = str(error.get("code") or "upstream error")
+    made = transform.feed(before) if transform and before else before
+    made += transform.fail(error) if transform else mends.fail_event(call.route, error)
+    await call.send({"type": "http.response.body", "body": made})
 
 
 async def _start_stream(
