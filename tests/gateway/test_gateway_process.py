@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from gateway_running import CONFIG
+from local_ai_suite.gateway.keys import KeyFile
 
 BOUND = 60.0
 HEAVY = ("litellm", "httpx", "pydantic", "fastapi", "starlette", "openai", "rich", "psutil")
@@ -159,6 +160,37 @@ def test_more_workers_answer_too_one_that_dies_is_replaced_and_none_is_left(
         running.send_signal(signal.SIGTERM)
         assert running.wait(BOUND) == 0
         assert not second.is_running()
+
+
+def test_workers_share_what_a_key_may_send(tmp_path: Path) -> None:
+    secret = KeyFile(tmp_path / "state" / "keys" / "keys.json").create("a", requests_per_minute=1)
+    environ = {"GATEWAY_WORKERS": "2", "REQUIRE_KEY": "true", "LAIS_STATE": str(tmp_path / "state")}
+    with process(tmp_path, LITELLM_MASTER_KEY="sk-0123456789abcdef", **environ) as (running, url):
+        wait_until_ready(url)
+        end = time.monotonic() + BOUND
+        while not (children := psutil.Process(running.pid).children()):
+            assert time.monotonic() < end, "the second process never came"
+            time.sleep(0.05)
+        headers = {"authorization": f"Bearer {secret}"}
+        assert httpx.get(f"{url}/v1/nothing", headers=headers).status_code == 404
+        # Whichever answered: now each of them refuses.
+        for stopped in (psutil.Process(running.pid), children[0]):
+            stopped.suspend()
+            try:
+                found = (status(f"{url}/v1/nothing", headers) for _ in range(20))
+                assert next((code for code in found if code is not None), None) == 429
+            finally:
+                stopped.resume()
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(BOUND) == 0
+
+
+def status(url: str, headers: dict[str, str]) -> int | None:
+    """The answer's status; ``None`` when the kernel gave the request to a stopped process."""
+    try:
+        return httpx.get(url, headers=headers, timeout=0.5).status_code
+    except httpx.TransportError:
+        return None
 
 
 def answers(url: str) -> bool:

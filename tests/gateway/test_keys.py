@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -15,7 +17,7 @@ from gateway_running import running
 from local_ai_suite.cli.main import lais
 from local_ai_suite.errors import GatewayError, UsageError
 from local_ai_suite.gateway.keys import KeyFile, Keyring, NamedKey
-from local_ai_suite.gateway.limits import Limits, RateLimited
+from local_ai_suite.gateway.limits import Limits, RateLimited, SharedCounts
 from local_ai_suite.wire.guard import Guard
 from scripted_engine import Engine
 
@@ -110,6 +112,41 @@ def test_requests_at_once_are_counted_until_they_end() -> None:
         limits.enter(key)
     limits.leave(key)
     limits.enter(key)
+
+
+ANOTHER_WORKER = """
+import sys
+from local_ai_suite.gateway.keys import NamedKey
+from local_ai_suite.gateway.limits import Limits, SharedCounts
+limits = Limits(shared=SharedCounts(int(sys.argv[1])))
+limits.enter(NamedKey("a", "", 0, parallel=2, requests_per_minute=4))
+print("entered", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_workers_share_what_a_key_has_used_up_and_a_dead_ones_requests_are_over() -> None:
+    counts = SharedCounts()
+    limits = Limits(shared=counts)
+    key = NamedKey("a", "", 0, parallel=2, requests_per_minute=4)
+    argv = [sys.executable, "-c", ANOTHER_WORKER, str(counts.descriptor)]
+    with subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[counts.descriptor]
+    ) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == b"entered\n"
+        limits.enter(key)
+        with pytest.raises(RateLimited, match="2 requests at once"):
+            limits.enter(key)
+        worker.kill()
+        worker.wait(10)
+        limits.enter(key)
+    limits.leave(key)
+    limits.enter(key)
+    limits.leave(key)
+    with pytest.raises(RateLimited, match="4 requests a minute"):
+        limits.enter(key)
+    os.close(counts.descriptor)
 
 
 def test_a_gateway_that_asks_for_keys(real_engine: Engine, tmp_path: Path) -> None:

@@ -24,14 +24,14 @@ from local_ai_suite.gateway.endpoints import ENDPOINTS, Endpoint, canonical, is_
 from local_ai_suite.gateway.keys import KeyFile, Keyring
 from local_ai_suite.gateway.known_models import KnownModels
 from local_ai_suite.gateway.lanes import Lanes
-from local_ai_suite.gateway.limits import Limits
+from local_ai_suite.gateway.limits import Limits, SharedCounts
 from local_ai_suite.gateway.litellm_process import LiteLlm
 from local_ai_suite.gateway.mends import Target
 from local_ai_suite.gateway.metrics import Metrics
 from local_ai_suite.gateway.ollama import public_name
 from local_ai_suite.gateway.pages import Pages
 from local_ai_suite.gateway.relay import Relay, read_request, unknown_model
-from local_ai_suite.gateway.workers import Workers, inherited, worker_count
+from local_ai_suite.gateway.workers import Workers, inherited, shared_counts, worker_count
 from local_ai_suite.log import log_to_stderr
 from local_ai_suite.paths import find_paths
 from local_ai_suite.settings import load_settings
@@ -66,6 +66,7 @@ class Gateway:
         litellm: LiteLlm | None = None,
         keyring: Keyring | None = None,
         log: AccessLog | None = None,
+        counts: SharedCounts | None = None,
         hold_s: float = 10.0,
         heartbeat_s: float = 10.0,
     ) -> None:
@@ -83,7 +84,7 @@ class Gateway:
         )
         self.lanes = Lanes(self.models.slots)
         self.metrics = Metrics()
-        self._limits = Limits()
+        self._limits = Limits(shared=counts)
         self._pages = Pages(
             config,
             self.models,
@@ -319,7 +320,9 @@ def environment(settings: Settings, environ: Mapping[str, str]) -> dict[str, str
     return found
 
 
-def build(settings: Settings, paths: Paths, environ: Mapping[str, str]) -> Gateway:
+def build(
+    settings: Settings, paths: Paths, environ: Mapping[str, str], counts: SharedCounts | None = None
+) -> Gateway:
     """The application for these settings. Raises GatewayError for a wrong config."""
     config = load_config(
         paths.gateway_config,
@@ -339,6 +342,7 @@ def build(settings: Settings, paths: Paths, environ: Mapping[str, str]) -> Gatew
         max_body=settings.max_request_mib * 1024 * 1024,
         keyring=keyring,
         log=AccessLog(_to_stderr),
+        counts=counts,
         litellm=LiteLlm(
             config,
             environment(settings, environ),
@@ -356,13 +360,14 @@ def _to_stderr(text: bytes) -> None:
 async def main(stopping: asyncio.Event) -> int:
     """Serve until SIGTERM."""
     settings = load_settings(find_paths())
-    gateway = build(settings, find_paths(), os.environ)
+    more = worker_count(settings.gateway_workers, os.environ)
+    counts = shared_counts(more, os.environ)
+    gateway = build(settings, find_paths(), os.environ, counts)
     address = settings.listen_address or settings.bind_address
     listeners = inherited(os.environ) or listen(address, settings.api_gateway_port)
     server = Server(gateway, listeners)
     sys.stderr.write(f"gateway: listening on {', '.join(listeners.urls)}\n")
-    more = worker_count(settings.gateway_workers, os.environ)
-    workers = Workers(listeners, more, os.environ) if more else None
+    workers = Workers(listeners, more, os.environ, counts) if more and counts else None
     beginning = asyncio.create_task(gateway.begin())
     try:
         await server.serve_until(stopping)

@@ -13,6 +13,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
+from local_ai_suite.gateway.limits import SharedCounts
 from local_ai_suite.wire.serve import Listeners
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 # The descriptors of the parent's sockets, in a worker's environment: "7,8".
 SOCKETS = "LAIS_GATEWAY_SOCKETS"
+# The descriptor of the counts that the workers share.
+COUNTS = "LAIS_GATEWAY_COUNTS"
 # A worker that dies is started again after this pause, so that one that cannot start does not spin.
 PAUSE_S = 1.0
 STOP_S = 7.0
@@ -35,19 +38,32 @@ def inherited(environ: Mapping[str, str]) -> Listeners | None:
     return Listeners(socket.socket(fileno=int(number)) for number in numbers.split(","))
 
 
+def shared_counts(more: int, environ: Mapping[str, str]) -> SharedCounts | None:
+    """In the first process of several new ones, in the others its; ``None`` for a single one."""
+    if number := environ.get(COUNTS):
+        return SharedCounts(int(number))
+    return SharedCounts() if more else None
+
+
 class Workers:
-    """``count`` further processes that serve ``listeners``."""
+    """``count`` further processes that serve ``listeners`` and share ``counts``."""
 
     def __init__(
         self,
         listeners: Listeners,
         count: int,
         environ: Mapping[str, str],
+        counts: SharedCounts,
         *,
         pause_s: float = PAUSE_S,
     ) -> None:
-        self._descriptors = tuple(sock.fileno() for sock in listeners)
-        self._environ = {**environ, SOCKETS: ",".join(map(str, self._descriptors))}
+        sockets = tuple(sock.fileno() for sock in listeners)
+        self._descriptors = (*sockets, counts.descriptor)
+        self._environ = {
+            **environ,
+            SOCKETS: ",".join(map(str, sockets)),
+            COUNTS: str(counts.descriptor),
+        }
         self._pause_s = pause_s
         self._keepers = [asyncio.create_task(self._keep(number)) for number in range(count)]
         self._children: dict[int, ChildProcess] = {}
