@@ -203,6 +203,20 @@ def test_the_fast_checks_start_no_program(project: Paths, monkeypatch) -> None:
     assert fast_checks(settings, project, environ={"PATH": ""}).will_work
 
 
+def test_a_model_that_containers_would_not_see_fails_the_checks_of_docker_only(
+    project: Paths, tmp_path: Path
+) -> None:
+    other = write_scripted_gguf(tmp_path / "elsewhere" / "other.gguf")
+    environ = {"CHAT_MODEL": str(other), "PATH": ""}
+    native = load_settings(project, environ=environ)
+    assert fast_checks(native, project, environ=environ).will_work
+    environ["RUNTIME"] = "docker"
+    report = fast_checks(load_settings(project, environ=environ), project, environ=environ)
+    assert [check.name for check in report.failures] == ["models"]
+    assert str(other) in report.failures[0].message
+    assert "RUNTIME=native" in report.failures[0].remedy
+
+
 def test_the_fast_checks_find_a_taken_port_a_missing_model_and_a_wrong_engine(
     project: Paths, free_port: int
 ) -> None:

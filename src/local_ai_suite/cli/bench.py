@@ -13,7 +13,7 @@ from local_ai_suite.client import client_for
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
 from local_ai_suite.settings import load_settings
-from local_ai_suite.state import marked_processes
+from local_ai_suite.stack import runtime
 
 
 def gpu_memory_in_use() -> int | None:
@@ -46,7 +46,7 @@ def bench_command(model: str, requests: int, as_json: bool) -> int:
             client,
             model,
             requests=requests,
-            processes=marked_processes(paths.project),
+            processes=runtime.processes(paths),
             gpu_memory=gpu_memory_in_use,
             report=lambda _done, _all: bar.update(1),
         )

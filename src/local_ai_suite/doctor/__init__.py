@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from local_ai_suite.engine.catalog import configured_models
 from local_ai_suite.engine.find import find_engines
 from local_ai_suite.errors import PortInUse, StackError, SuiteError
+from local_ai_suite.stack.docker import check_models
 from local_ai_suite.state import read_run
 
 from . import machine, project, tools
@@ -98,8 +99,9 @@ def fast_checks(
     The engine is looked for and not asked; ports of this project's own run count as fine.
     """
     env = dict(os.environ if environ is None else environ)
+    look_at_models = check_models if settings.runtime == "docker" else configured_models
     needed: list[tuple[str, Callable[[], object]]] = [
-        ("models", lambda: configured_models(settings, paths)),
+        ("models", lambda: look_at_models(settings, paths)),
     ]
     if settings.runtime == "native":
         needed.append(

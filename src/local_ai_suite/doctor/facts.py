@@ -22,7 +22,7 @@ from local_ai_suite.gateway.config import load_config
 from local_ai_suite.hardware import Hardware, PathKind, detect, path_kind
 from local_ai_suite.settings import Settings, load_settings
 from local_ai_suite.stack.containers import containers
-from local_ai_suite.stack.docker import engine_trouble, gpu_inside
+from local_ai_suite.stack.docker import check_models, engine_trouble, gpu_inside
 from local_ai_suite.stack.ports import PortHolder, port_holder
 from local_ai_suite.state import RunState, read_run
 
@@ -139,6 +139,8 @@ def gather(
     run = read_run(paths.run_file)
     engines, engine_error = _attempt(lambda: find_engines(known, paths, environ=env))
     catalog, models_error = _attempt(lambda: configured_models(known, paths))
+    if known.runtime == "docker" and models_error is None:
+        _, models_error = _attempt(lambda: check_models(known, paths))
     memory = FitMemory(paths.state)
     hardware = detect(environ=env, root=root)
     return Facts(

@@ -32,9 +32,10 @@ def user(paths: Paths) -> tuple[int, int]:
     """User and group that the containers run as."""
     try:
         found = paths.env_file.stat()
-    except OSError:
-        return IMAGE_USER
-    return (found.st_uid, found.st_gid) if found.st_uid != 0 else IMAGE_USER
+        owner = (found.st_uid, found.st_gid)
+    except OSError:  # the first `up` makes it, as whoever runs it
+        owner = (os.geteuid(), os.getegid())
+    return owner if owner[0] != 0 else IMAGE_USER
 
 
 def prepare(settings: Settings, paths: Paths) -> dict[str, str]:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
+    import psutil
+
     from local_ai_suite.paths import Paths
     from local_ai_suite.settings import Settings
     from local_ai_suite.state import RunState
@@ -305,6 +307,14 @@ def _stop(paths: Paths, report: Callable[[str], None]) -> int:
     run = read_run(paths.run_file)
     contained = containers.stop(paths, surely=run is not None and run.runtime == "docker")
     return contained + native.stop(paths, report)
+
+
+def processes(paths: Paths) -> list[psutil.Process]:
+    """What runs of this project here; none where Docker's engine runs on another machine."""
+    run = read_run(paths.run_file)
+    if run is not None and run.runtime == "docker":
+        return containers.processes(paths)
+    return marked_processes(paths.project)
 
 
 def current(paths: Paths, settings: Settings) -> status.StackReport:
