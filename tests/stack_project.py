@@ -123,7 +123,8 @@ class Project:
     def process_of(self, room: str) -> psutil.Process:
         """The service process of ``engine`` or ``gateway``; the first of several."""
         module = f"local_ai_suite.{room}.server"
-        return next(p for p in self.processes() if module in p.cmdline() and "-m" in p.cmdline())
+        # Not the container's init, which has the same words behind its own.
+        return next(p for p in self.processes() if p.cmdline()[1:3] == ["-m", module])
 
     def status(self) -> dict[str, Any]:
         return dict(json.loads(self.make("status", "--json").stdout)["data"])

@@ -295,3 +295,26 @@ def test_print_the_images_sizes(up: Project, capsys: pytest.CaptureFixture[str])
         print("\n" + "\n".join(rows))
     assert rows
     assert compose_project(up)
+
+
+def test_the_pool_stands_on_an_image_of_llama_cpps_server_too(tmp_path: Path) -> None:
+    """Its own image cannot be pulled everywhere: this one has a llama-server at the same place."""
+    root = Path(__file__).parents[2]
+    server = root / "tests" / "fakes" / "fake_llama_server.py"
+    (tmp_path / "llama-server").write_bytes(server.read_bytes())
+    (tmp_path / "llama-server").chmod(0o755)
+    base = os.environ["PYTHON_IMAGE"]
+    (tmp_path / "Dockerfile").write_text(f"FROM {base}\nCOPY llama-server /app/llama-server\n")
+    stand_in, ours = "local-ai-suite/test-engine:cuda", "local-ai-suite/test-inference:cuda"
+    docker("build", "-q", "-t", stand_in, str(tmp_path))
+    chosen = {"PYTHON_IMAGE": base, "ENGINE": "cuda", "ENGINE_CUDA_IMAGE": stand_in}
+    arguments = [word for item in chosen.items() for word in ("--build-arg", "=".join(item))]
+    words = ["build", "-q", "-f", str(root / "docker" / "Dockerfile"), "-t", ours, *arguments]
+    subprocess.run(
+        ["docker", *words, "--target", "inference-server", str(root)],
+        check=True, timeout=1500, capture_output=True,
+    )  # fmt: skip
+    said = docker("run", "--rm", "--entrypoint", "lais", ours, "engine", "list")
+    assert "/app/llama-server" in said
+    assert docker("run", "--rm", "--entrypoint", "id", ours, "-u").strip() == "10001"
+    docker("image", "rm", ours, stand_in)

@@ -264,3 +264,29 @@ def test_what_docker_tells_of_a_container_is_in_the_status(
 )
 def test_memory_is_read_as_docker_writes_it(text: str, memory: int | None) -> None:
     assert containers.parse_memory(text) == memory
+
+
+@pytest.mark.parametrize(
+    ("says", "started"),
+    [
+        ("listen tcp6 [::1]:8000: bind: cannot assign requested address", True),
+        ("Bind for ::1:8000 failed: port is already allocated", False),
+        ("no space left on device", False),
+    ],
+)
+def test_an_engine_that_cannot_publish_on_ipv6_publishes_on_ipv4(
+    paths: Paths, docker_says: Callable[..., Path], tmp_path: Path, says: str, started: bool
+) -> None:
+    paths.ensure_state()
+    paths.env_file.touch()
+    asked = docker_says()
+    (tmp_path / "bin" / "docker").write_text(
+        f"""#!/bin/sh
+        echo "$*" >>"{asked}"
+        case "$*" in *compose.ipv6.yml*) echo '{says}' >&2; exit 1;; esac
+        """
+    )
+    trouble = docker._up("p1", Settings(), paths, gpu=False)
+    assert (trouble is None) is started
+    ups = [line for line in asked.read_text().splitlines() if " up -d" in line]
+    assert ["compose.ipv6.yml" in line for line in ups] == ([True, False] if started else [True])
