@@ -111,6 +111,9 @@ def table(found: dict[str, dict[str, Any]]) -> str:
         lines.append(
             f"                 per core {per_core:.0f} times, chunks per core {chunks:.0f}"
         )
+    if growth := found.get("relay", {}).get("growth"):
+        steps = ", ".join(f"{size:.2f}" for size in growth)
+        lines.append(f"the relay's own memory (MB), warm and after each 10,000 requests: {steps}")
     if engine := found.get("real engine"):
         parts = [f"{part} {engine['added'][part]:+.2f}" for part in measure.PARTS]
         lines.append(f"over the real engine, one client, added ms: {', '.join(parts)}")

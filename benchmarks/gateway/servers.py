@@ -53,6 +53,10 @@ class Server:
                 total += process.memory_full_info().pss
         return total / 1e6
 
+    def own_memory(self) -> float:
+        """What belongs to the process alone, in MB."""
+        return float(self.process.memory_full_info().uss / 1e6)
+
 
 def compiled(folder: Path) -> Path:
     """The upstream and load generator, compiled with the machine's C compiler."""
