@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -290,3 +292,24 @@ def test_an_engine_that_cannot_publish_on_ipv6_publishes_on_ipv4(
     assert (trouble is None) is started
     ups = [line for line in asked.read_text().splitlines() if " up -d" in line]
     assert ["compose.ipv6.yml" in line for line in ups] == ([True, False] if started else [True])
+
+
+@pytest.mark.parametrize(("status", "phase"), [(200, "ready"), (503, "starting")])
+def test_a_container_that_answers_is_ready_before_docker_looks_again(
+    paths: Paths, docker_says: Callable[..., Path], status: int, phase: str
+) -> None:
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        service = ServiceState("inference", server.server_port, "starting")
+        docker_says('{"Service":"inference","State":"running","Health":"starting"}\n')
+        found = containers.services(paths, replace(RUN, services=(service,)))
+        server.shutdown()
+    assert found.services[0].phase == phase

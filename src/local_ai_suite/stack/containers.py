@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 import shutil
 import subprocess
@@ -17,6 +18,8 @@ import psutil
 
 from local_ai_suite import compose
 from local_ai_suite.errors import StackError
+from local_ai_suite.stack import probe
+from local_ai_suite.stack.services import READY_PATHS
 from local_ai_suite.state import ProcessId, RunState, ServiceState
 
 if TYPE_CHECKING:
@@ -173,6 +176,8 @@ def _state(
     health = container.get("Health") or "healthy"
     phases = {"healthy": "ready", "starting": "starting", "unhealthy": "unhealthy"}
     phase = phases.get(health, "starting") if running else str(container.get("State"))
+    if phase == "starting" and _answers(service):
+        phase = "ready"
     reason = "" if running else str(container.get("Status") or "")
     state = more.get("State") or {}
     if state.get("OOMKilled"):
@@ -187,6 +192,12 @@ def _state(
         reason=reason,
         container=str(more.get("Id") or ""),
     )
+
+
+def _answers(service: ServiceState) -> bool:
+    """Whether it serves already: Docker looks at a container's health every 5 s only."""
+    answer = probe.ask(service.port, READY_PATHS[service.name], timeout_s=1.0)
+    return answer is not None and answer[0] == http.client.OK
 
 
 def _visible(details: dict[str, Any]) -> ProcessId | None:
