@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from conftest import Person
 
 HERE = Path(__file__).parent
-pytestmark = [pytest.mark.clients, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(1800)]
 
 
 def answers_and_writes(person: Person, client: str, ask: list[str], act: list[str]) -> None:

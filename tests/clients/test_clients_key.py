@@ -17,7 +17,7 @@ from client_script import HELLO
 if TYPE_CHECKING:
     from conftest import Person
 
-pytestmark = [pytest.mark.clients, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(1800)]
 
 WRONG = "sk-wrong-0123456789"
 KEY = "LOCAL_AI_SUITE_API_KEY"

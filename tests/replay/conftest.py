@@ -25,7 +25,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     script = script_for(client_corpus.WORK)
     model = write_scripted_gguf(folder / "scripted.gguf", script)
     with (
-        engine(model, alias="local-chat,local-code", context=65_536, slots=1) as real,
+        engine(model, alias="local-code", context=65_536, slots=1) as real,
         running(real.url) as served,
         httpx.Client(base_url=served.url, timeout=_ANSWER_S) as client,
     ):

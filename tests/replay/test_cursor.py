@@ -128,7 +128,27 @@ def test_the_key_is_verified_against_a_list_of_models(gateway: httpx.Client) -> 
     assert listed.json() == gateway.get("/v1/models").json()
 
 
-def test_what_it_cannot_read_is_said(gateway: httpx.Client) -> None:
-    refused = gateway.post(URL, json={"model": "local-chat"})
-    assert refused.status_code == 400
-    assert "input" in refused.json()["error"]["message"]
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({}, "'input' must be"),
+        ({"messages": 1}, "neither"),
+        ({"input": "Hello", "tools": 1}, "neither"),
+        ({"messages": [{"role": "assistant", "tool_calls": [{"type": "custom"}]}]}, "custom"),
+        ({"input": [1]}, "input[0]"),
+        ({"input": "Hello", "previous_response_id": "x"}, "nothing is stored"),
+    ],
+)
+def test_what_it_cannot_read_is_said(gateway: httpx.Client, more: Any, told: str) -> None:
+    refused = gateway.post(URL, json={"model": "local-chat", **more})
+    assert refused.status_code == 400, refused.text
+    assert told in refused.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("name", ["local-code", "qwen2.5-coder"])
+def test_another_public_name_is_given_back(gateway: httpx.Client, name: str) -> None:
+    whole = gateway.post(URL, json={**agent("Hello"), "model": name}).json()
+    assert (whole["model"], whole["object"]) == (name, "chat.completion")
+    streamed = gateway.post(URL, json={**ask("Hello"), "model": name, "stream": True}).text
+    assert f'"model":"{name}"' in streamed
+    assert streamed.rstrip().endswith("[DONE]")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from .errors import fail_event
+from .errors import fail_event, openai_error
 from .forced_tool import forced_tool
 from .plan import Mend, Reply, Target
 from .responses_request import NotServed, Tools, chat_request, chat_tool_choice
@@ -31,21 +31,14 @@ _NOT_CHAT = frozenset({"input", "instructions", "include", "reasoning", "text", 
 def cursor(body: bytes, target: Target) -> Mend | Reply:
     """The mend for every request to :data:`ROUTE`."""
     request = orjson.loads(body)
-    listed = request.get("tools")
-    flat = [_flat(tool) for tool in listed if isinstance(tool, dict)] if listed else []
-    tools = Tools()
-    for tool in flat:
-        tools.add(tool)
-    custom = {name for name, tool in tools.names.items() if tool.custom}
-    choice = request.get("tool_choice")
-    request["tool_choice"] = _flat(choice) if isinstance(choice, dict) else choice
     try:
-        if request.get("messages"):
-            chat = _from_chat(request, tools, custom)
-        else:
-            chat = _from_responses({**request, "tools": flat}, tools, custom)
+        chat, custom = _chat_request(request)
     except NotServed as refused:
         return Reply(400, orjson.dumps({"error": refused.error}))
+    except (AttributeError, KeyError, TypeError) as exc:
+        # The engine has no such route, so it could not say what is wrong with the request.
+        message = f"the request is neither a chat completion's nor a response's: {exc}"
+        return Reply(400, orjson.dumps({"error": openai_error(message)}))
     mend = Mend(
         names=("cursor",),
         path=_CHAT,
@@ -56,6 +49,21 @@ def cursor(body: bytes, target: Target) -> Mend | Reply:
     )
     inner = forced_tool(mend.body)
     return inner if isinstance(inner, Reply) else inner.then(mend) if inner else mend
+
+
+def _chat_request(request: dict[str, Any]) -> tuple[dict[str, Any], Set[str]]:
+    """The chat body for either shape, and the names of the tools that are custom."""
+    listed = request.get("tools")
+    flat = [_flat(tool) for tool in listed if isinstance(tool, dict)] if listed else []
+    tools = Tools()
+    for tool in flat:
+        tools.add(tool)
+    custom = {name for name, tool in tools.names.items() if tool.custom}
+    choice = request.get("tool_choice")
+    request["tool_choice"] = _flat(choice) if isinstance(choice, dict) else choice
+    if request.get("messages"):
+        return _from_chat(request, tools, custom), custom
+    return _from_responses({**request, "tools": flat}, tools, custom), custom
 
 
 def _flat(tool: dict[str, Any]) -> dict[str, Any]:
