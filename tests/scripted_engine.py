@@ -20,8 +20,10 @@ import sys, xllamacpp
 model, alias, context, slots, mode = sys.argv[1:]
 p = xllamacpp.CommonParams()
 p.model.path, p.model_alias = model, {alias}
-p.n_ctx, p.n_parallel, p.embedding = int(context), int(slots), mode == "embedding"
-if p.embedding:
+p.n_ctx, p.n_parallel, p.embedding = int(context), int(slots), mode != "chat"
+if mode == "rerank":
+    p.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_RANK
+elif p.embedding:
     p.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
 p.hostnames, p.port, p.cpuparams.n_threads = ["127.0.0.1"], 0, 1
 p.n_gpu_layers, p.fit_params, p.warmup, p.use_jinja = 0, False, False, True
