@@ -59,8 +59,11 @@ def probe(**load: Any) -> dict[str, float]:
             is_measured |= _LAST_LINE in line
             if is_ready and is_measured:
                 break
+        is_late = not timer.is_alive()
         timer.cancel()
         child.kill()
+    if is_late and not (is_ready and is_measured):
+        raise LoadRefused(f"not loaded within {LOAD_TIMEOUT:g} s: this machine is busy")
     if not (is_ready and is_measured):
         raise LoadRefused("".join([line for line in lines if " E " in line][:8] or lines[-8:]))
     return read_log("".join(lines))

@@ -362,9 +362,11 @@ def measure_memory_speed(
     def copy(number: int) -> None:
         # ctypes lets other threads run during a call, so the copies go side by side.
         target, source = ((ctypes.c_char * _BLOCK).from_buffer(half) for half in pairs[number])
-        while clock() < stop:
+        while True:  # once at least: on a busy machine the time may be over before it begins
             ctypes.memmove(target, source, _BLOCK)
             moved[number] += 2 * _BLOCK
+            if clock() >= stop:
+                break
 
     workers = [threading.Thread(target=copy, args=(n,)) for n in range(len(pairs))]
     for worker in workers:
@@ -372,7 +374,7 @@ def measure_memory_speed(
     for worker in workers:
         worker.join()
     elapsed = clock() - started
-    return sum(moved) / elapsed if elapsed > 0 else None
+    return sum(moved) / elapsed if elapsed > 0 and any(moved) else None
 
 
 def _filled(size: int) -> bytearray:

@@ -491,3 +491,20 @@ def test_a_model_that_is_loaded_or_dropped_during_a_look_leaves_nobody_waiting()
             await asked
 
     world.tell(story)
+
+
+def test_a_defect_in_planning_one_model_is_not_everybodys() -> None:
+    world = World(SIZES)
+    plan = world._plan
+
+    def broken(entry: Any, *more: Any) -> Any:
+        return 1 // 0 if entry.name == "a" else plan(entry, *more)
+
+    world.pool._planner = broken
+
+    async def story() -> None:
+        with pytest.raises(FitError, match="a could not be planned: ZeroDivisionError"):
+            await world.request("a")
+        await world.request("b")
+
+    world.tell(story)

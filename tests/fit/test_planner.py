@@ -208,6 +208,7 @@ def test_speed_and_loading_are_expected_only_from_known_figures(files: Files) ->
     unknown = planned(files["3b"], machine())
     assert unknown.tokens_per_second is None
     assert unknown.load_seconds is None
+    assert planned(files["3b"], machine(), memory_speed=0.0).tokens_per_second is None
     known = planned(files["3b"], machine(), memory_speed=40e9, disk_speed=1e9)
     assert known.tokens_per_second
     assert 5 < known.tokens_per_second < 25  # 1.7 GB per token at 70 % of 40 GB/s, and the cache

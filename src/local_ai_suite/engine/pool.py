@@ -228,6 +228,10 @@ class Pool:
             except SuiteError as exc:
                 self._failed(model, exc)
                 return None
+            except Exception as exc:  # a defect in the planner is this model's, not everybody's
+                logger.exception("planning %s", model.name)
+                self._failed(model, FitError(f"{model.name} could not be planned: {exc!r}"))
+                return None
         need = model.plan.need if model.plan is not None else {}
         own = model.entry.overrides.keep_alive
         return View(

@@ -32,13 +32,13 @@ def tokens_per_second(
     on_cards, in_memory = bytes_per_token(shape, load)
     seconds = TOKEN_FIXED_SECONDS
     if on_cards:
-        if not gpus or any(gpu.bandwidth is None for gpu in gpus):
+        if not gpus or not all(gpu.bandwidth for gpu in gpus):
             return None
         # Layers run one after the other, each on its own card.
         share = on_cards / len(gpus)
         seconds += sum(share / ((gpu.bandwidth or 1.0) * GPU_REACHED) for gpu in gpus)
     if in_memory:
-        if cpu.bandwidth is None:
+        if not cpu.bandwidth:
             # A few rows of the embedding are read; everything else lies on the card.
             return None
         seconds += in_memory / (cpu.bandwidth * CPU_REACHED)
