@@ -35,7 +35,9 @@ def user(paths: Paths) -> tuple[int, int]:
         owner = (found.st_uid, found.st_gid)
     except OSError:  # the first `up` makes it, as whoever runs it
         owner = (os.geteuid(), os.getegid())
-    return owner if owner[0] != 0 else IMAGE_USER
+    if owner[0] == 0:
+        return IMAGE_USER
+    return owner[0], owner[1] or IMAGE_USER[1]  # nor in root's group
 
 
 def prepare(settings: Settings, paths: Paths) -> dict[str, str]:
