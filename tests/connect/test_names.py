@@ -5,6 +5,7 @@ A rule stands with where it was read; what a rule would get wrong, ``lais connec
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from local_ai_suite.connect import table, values
+from local_ai_suite.connect.facts import Serving
 from local_ai_suite.connect.pages import EXAMPLE
 
 if TYPE_CHECKING:
@@ -64,7 +66,9 @@ def test_no_name_is_taken_for_a_model_that_it_is_not(
     assert not rule(name)
 
 
-CONTEXT, OUTPUT = str(EXAMPLE.code.context), str(EXAMPLE.code.output)
+_LARGE = Serving("local-code", values.QWEN_CONTEXT, 16_384, tools=True, fim=True)
+FACTS = replace(EXAMPLE, chat=replace(_LARGE, id="local-chat"), code=_LARGE)
+CONTEXT, OUTPUT = str(_LARGE.context), str(_LARGE.output)
 # Clients that look the context up by the model's name, and what tells them the real one.
 LOOKS_UP = {
     "aider": '"max_input_tokens"',
@@ -82,14 +86,19 @@ LOOKS_UP = {
 def test_a_client_that_looks_limits_up_by_name_is_told_them(client: str) -> None:
     found = table.find(client)
     assert found is not None
-    edits = [edit for file in found.files for edit in file.edits(EXAMPLE)]
+    edits = [edit for file in found.files for edit in file.edits(FACTS)]
     texts = [f'"{edit.path[-1]}": {edit.value}'.replace("'", '"') for edit in edits]
     told = [text for text in texts if LOOKS_UP[client] in text]
     assert told, texts
     assert CONTEXT in told[0] or str(int(CONTEXT) - int(OUTPUT)) in told[0]
 
 
+def test_qwen_code_is_not_told_a_context_at_which_it_only_summed_up() -> None:
+    edits = values.qwen_settings(EXAMPLE)
+    assert [edit.path[-1] for edit in edits] == ["selectedType"]
+
+
 def test_copilot_is_told_limits_that_fit_the_context_together() -> None:
-    environment = values.copilot_environment(EXAMPLE, "k")
+    environment = values.copilot_environment(FACTS, "k")
     most = int(environment["COPILOT_PROVIDER_MAX_PROMPT_TOKENS"])
     assert most + int(environment["COPILOT_PROVIDER_MAX_OUTPUT_TOKENS"]) == int(CONTEXT)

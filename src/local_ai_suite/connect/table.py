@@ -217,7 +217,13 @@ CLIENTS: tuple[Client, ...] = (
             ),
         ),
         launch=Launch("qwen", values.openai_environment, lambda _: ["--auth-type", "openai"]),
-        notes=("With REQUIRE_KEY=true set OPENAI_API_KEY in the environment.",),
+        notes=(
+            (
+                "Its own prompt and tools take 34,000 tokens, and it keeps 33,000 free for "
+                "summaries: a context of 81,920 or more."
+            ),
+            "With REQUIRE_KEY=true set OPENAI_API_KEY in the environment.",
+        ),
         install="npm install -g @qwen-code/qwen-code",
     ),
     Client(

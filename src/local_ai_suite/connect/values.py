@@ -205,9 +205,14 @@ def qwen_edits(facts: Facts) -> list[Edit]:
     return [Edit((name,), value) for name, value in values.items()]
 
 
+# Tokens. Qwen Code 0.24.4 sums its history up as soon as a prompt leaves less than 33,000 free, and
+# its own prompt and tools are 34,000: told a smaller context it would do so at each turn.
+QWEN_CONTEXT = 81_920
+
+
 def qwen_settings(facts: Facts) -> list[Edit]:
     edits = [Edit(("security", "auth", "selectedType"), "openai", only_if_absent=True)]
-    if facts.code.context is not None:
+    if facts.code.context is not None and facts.code.context >= QWEN_CONTEXT:
         # It looks the size up by the model's name otherwise, and takes a large one for granted.
         path = ("model", "generationConfig", "contextWindowSize")
         edits.append(Edit(path, facts.code.context, only_if_absent=True))
