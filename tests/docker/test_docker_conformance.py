@@ -71,18 +71,19 @@ def test_both_models_are_served_from_the_containers(relay: targets.Target) -> No
     assert {"local-chat", "local-embed"} <= served
 
 
+@pytest.fixture(scope="class")
+def keyed(contained: Project) -> Iterator[str]:
+    contained.environment["REQUIRE_KEY"] = "true"
+    try:
+        done = contained.make("restart")
+        assert done.returncode == 0, done.stderr
+        yield f"http://127.0.0.1:{contained.gateway}"
+    finally:
+        del contained.environment["REQUIRE_KEY"]
+
+
 class TestKeys:
     """The suite's checks of keys, with REQUIRE_KEY handed to the containers."""
-
-    @pytest.fixture(scope="class")
-    def keyed(self, contained: Project) -> Iterator[str]:
-        contained.environment["REQUIRE_KEY"] = "true"
-        try:
-            done = contained.make("restart")
-            assert done.returncode == 0, done.stderr
-            yield f"http://127.0.0.1:{contained.gateway}"
-        finally:
-            del contained.environment["REQUIRE_KEY"]
 
     test_master_key = staticmethod(
         test_conformance_keys.test_the_master_key_opens_under_every_header_that_clients_use
