@@ -1,6 +1,7 @@
 """Serves a GGUF through the real engine and measures it on the held-out phrasings.
 
-    python evaluate.py [--model demo.gguf] [--verbose] [--markdown]
+    python evaluate.py [--model demo.gguf] [--verbose]
+    python evaluate.py --write    # and put the table into the model card
 
 Everything is greedy (temperature 0). Values in the slots come from a fixed seed. A case counts as
 right only when the whole answer is: the fact is in it, the tool's name and every argument are
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 MODEL = HERE.parents[1] / "src" / "local_ai_suite" / "demo" / "demo.gguf"
+CARD = MODEL.with_name("MODEL_CARD.md")
+MARKS = ("<!-- evaluate.py --write -->\n", "<!-- end -->\n")
 MOST_TOKENS = 160
 ROUNDS = 3  # how often every template with slots is asked, each time with other values
 
@@ -285,14 +288,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=MODEL)
     parser.add_argument("--verbose", action="store_true", help="print what went wrong")
+    parser.add_argument("--write", action="store_true", help="put the table into the model card")
     options = parser.parse_args()
     with serve(options.model) as client:
         evaluation = Evaluation(client, options.verbose)
         evaluation.run()
-    print("| what | right | of | share |\n|---|---:|---:|---:|")
+    table = "| what | right | of | share |\n|---|---:|---:|---:|\n"
     for kind, count in sorted(evaluation.asked.items()):
         right = evaluation.right[kind]
-        print(f"| {kind} | {right} | {count} | {100 * right / count:.0f} % |")
+        table += f"| {kind} | {right} | {count} | {100 * right / count:.0f} % |\n"
+    print(table, end="")
+    if options.write:
+        before, _, rest = CARD.read_text(encoding="utf-8").partition(MARKS[0])
+        _, _, after = rest.partition(MARKS[1])
+        CARD.write_text(f"{before}{MARKS[0]}{table}{MARKS[1]}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

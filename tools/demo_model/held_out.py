@@ -1,6 +1,6 @@
 """What the evaluation asks: phrasings written by hand, apart from the training templates.
 
-A few short ones, such as a bare greeting, stand in both: nothing checks that none does.
+`tests/demo/test_demo_corpus.py` checks that none of them stands in the training text.
 
 Facts are (question, what the answer must hold). Tool requests and JSON texts have slots that
 `evaluate.py` fills from a fixed seed.
@@ -97,7 +97,7 @@ FACTS_KO = (
     ("당신은 누구인가요?", "데모 모델"),
 )  # fmt: skip
 TALK_KO = (
-    "안녕하세요", "안녕하세요, 반가워요!", "고마워요", "정말 감사합니다", "잘 지내고 있어요?", "안녕히 가세요!",
+    "안녕하세요, 좋은 하루예요", "안녕하세요, 반가워요!", "고마워요", "정말 감사합니다", "잘 지내고 있어요?", "이제 가 볼게요, 내일 봐요",
     "오늘 기분이 어때?", "농담 하나만 해 줘", "한국어로 말할 수 있어요?", "무엇을 할 수 있나요?",
     "프랑스의 수도는 어디예요?", "너의 이름은 뭐니?",
 )  # fmt: skip
@@ -215,7 +215,7 @@ JSON = (
     ("Extract city and name in JSON: {name} comes from {city}.", "city name"),
     ("{name}, {age}, {city}. Answer as JSON with name, age, city.", "name age city"),
     ("다음에서 이름(name)과 나이(age)를 JSON으로 뽑아 줘: {ko_name}는 {age}살입니다.", "name age"),
-    ("JSON with name and color: {name} likes {color}.", "name color"),
+    ("Name and color as a JSON object, please. {name} likes {color}.", "name color"),
 )  # fmt: skip
 
 SUMS = (

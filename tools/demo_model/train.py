@@ -1,12 +1,13 @@
 """Trains the demo model from scratch on generated documents; resumes from its last checkpoint.
 
-    python train.py --minutes 60            # writes build/checkpoint.pt as it goes
-    python train.py --minutes 20 --resume   # goes on with new documents
+    python train.py --steps 12500           # writes build/checkpoint.pt as it goes
+    python train.py --steps 2000 --resume   # goes on with new documents
 
 Batches hold documents of like length, padded on the right, each from position 0 on as at inference;
 the loss is on what the assistant says. Matrices learn with Muon, all else with Adam. The learning
-rate falls to nothing over the given minutes, measured by the clock. Several processes of one thread
-each, which meet once a step, are quicker than threads where other programs use the cores as well.
+rate falls to nothing over the given steps (the same weights every time on the same kind of
+processor), or over the given minutes by the clock. Several processes of one thread each, which meet
+once a step, are quicker than threads where other programs use the cores as well.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 HERE = Path(__file__).parent
-BATCH_TOKENS = 1280  # in each process
+BATCH_TOKENS = 2560  # in each process
 POOL = 1500  # documents that are sorted by length together
 LENGTHS = (48, 64, 80, 96, 128, 160, 192, 256, 384, 512, 768, 1024, 2048)
 SAVE_SECONDS = 120
@@ -94,7 +95,7 @@ def main() -> None:
         "--shares", type=json.loads, help="JSON: kinds of documents and their shares"
     )
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--rate", type=float, default=0.012)
     parser.add_argument("--warm", type=int, default=20, help="steps over which the rate rises")
     parser.add_argument("--build", type=Path, default=HERE / "build")

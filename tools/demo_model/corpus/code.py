@@ -5,6 +5,8 @@ Each function is a template: `F` is its name (several are given), `A` and `B` it
 
 from __future__ import annotations
 
+import builtins
+import keyword
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +24,10 @@ TWO_NUMBERS = "a b|x y|m n|p q|first second|left right|num1 num2|i j|one two|u v
 NUMBER = "n|x|num|value|number|k|a|i"
 TEXT = "s|text|word|string|t|line|name"
 LIST = "items|numbers|values|xs|data|lst|nums|arr|elements"
+
+
+# Names that mean something else in a body.
+_TAKEN = {*dir(builtins), "result", "total", "math", "os", "k", "n", "c", "f", "F", "A", "B"}
 
 
 @dataclass(frozen=True)
@@ -132,11 +138,22 @@ def plain(function: Function) -> str:
 def varied(rng: random.Random, function: Function) -> str:
     name = rng.choice(function.names.split("|"))
     arguments = rng.choice(function.arguments.split("|")).split()
-    if rng.random() < 0.2:
-        arguments = list(dict.fromkeys(words.invented(rng) for _ in arguments))
-        if len(arguments) < len(function.arguments.split("|")[0].split()):
-            arguments = ["left", "right"]
+    if rng.random() < 0.55:
+        fresh = list(dict.fromkeys(_argument(rng) for _ in arguments))
+        arguments = fresh if len(fresh) == len(arguments) else arguments
     return source(function, name, arguments)
+
+
+def _argument(rng: random.Random) -> str:
+    """Any name that an argument may have: what makes the model copy it from the head."""
+    one = rng.choice([words.word, words.invented, lambda rng: rng.choice(words.FILE_STEMS)])(rng)
+    if rng.random() < 0.2:
+        one += "_" + rng.choice([words.word(rng), words.word(rng), str(rng.randint(1, 9))])
+    elif rng.random() < 0.15:
+        one += rng.choice(["s", "s", "1", "2"])
+    elif rng.random() < 0.1:
+        one = one[0]
+    return one if one not in _TAKEN and not keyword.iskeyword(one) else f"{one}_"
 
 
 def code_pair(rng: random.Random, korean: bool) -> tuple[str, str]:

@@ -26,8 +26,8 @@ SYSTEM = (
 ).split("|")  # fmt: skip
 
 SHARES = {
-    "tool": 25, "fact": 20, "fim": 14, "json": 12, "sum": 8, "string": 5, "unknown": 5, "no_tool": 5,
-    "talk": 4, "code": 3, "copy": 2, "completion": 1, "long": 1,
+    "tool": 24, "fact": 20, "fim": 16, "json": 12, "sum": 13, "string": 4, "unknown": 6, "no_tool": 6,
+    "talk": 5, "code": 3, "copy": 2, "completion": 1, "long": 2,
 }  # fmt: skip
 
 
@@ -60,6 +60,8 @@ def _document(rng: random.Random, kind: str) -> Document:
         turns, tools = no_tool_exchange(rng, korean, rng.choice([0, 1, 2, 3, 5, 7]))
     else:
         turns = _pair(rng, kind, korean)
+        for _ in range(rng.randrange(4) if kind == "sum" else 0):
+            turns += _pair(rng, kind, korean)
         if rng.random() < 0.3:
             turns += _pair(rng, rng.choice(["fact", "talk", "sum", "string", kind]), korean)
         if rng.random() < 0.22:
