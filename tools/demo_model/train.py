@@ -1,13 +1,13 @@
 """Trains the demo model from scratch on generated documents; resumes from its last checkpoint.
 
-    python train.py --steps 12500           # writes build/checkpoint.pt as it goes
-    python train.py --steps 2000 --resume   # goes on with new documents
+    python train.py             # 12,500 steps; writes build/checkpoint.pt as it goes
+    python train.py --resume    # goes on from there, after an interruption
 
 Batches hold documents of like length, padded on the right, each from position 0 on as at inference;
 the loss is on what the assistant says. Matrices learn with Muon, all else with Adam. The learning
-rate falls to nothing over the given steps (the same weights every time on the same kind of
-processor), or over the given minutes by the clock. Several processes of one thread each, which meet
-once a step, are quicker than threads where other programs use the cores as well.
+rate falls to nothing over the given steps, so that a run gives the same weights every time on the same
+kind of processor. Several processes of one thread each, which meet once a step, are quicker than
+threads where other programs use the cores as well.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ BATCH_TOKENS = 2560  # in each process
 POOL = 1500  # documents that are sorted by length together
 LENGTHS = (48, 64, 80, 96, 128, 160, 192, 256, 384, 512, 768, 1024, 2048)
 SAVE_SECONDS = 120
+SECOND_STAGE = 0.40624  # of all steps: from there on the documents of the second stage
 
 
 def encode(tokenizer: Tokenizer, document: Document) -> tuple[list[int], list[bool]]:
@@ -57,11 +58,9 @@ def encode(tokenizer: Tokenizer, document: Document) -> tuple[list[int], list[bo
     return ids, learnt
 
 
-def batches(
-    tokenizer: Tokenizer, seed: int, shares: dict[str, int] | None = None
-) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(tokenizer: Tokenizer, seed: int, stage: int) -> Iterator[tuple[Tensor, Tensor]]:
     """tokens [batch, length] and learnt [batch, length], without end."""
-    source, rng = documents(seed, shares), random.Random(seed)
+    source, rng = documents(seed, stage), random.Random(seed)
     while True:
         pool = [encode(tokenizer, d) for d in itertools.islice(source, POOL)]
         pool = sorted((p for p in pool if len(p[0]) <= LENGTHS[-1]), key=lambda p: len(p[0]))
@@ -85,15 +84,8 @@ def batches(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--steps", type=int, default=0, help="stop after so many steps instead")
+    parser.add_argument("--steps", type=int, default=12_500)
     parser.add_argument("--resume", action="store_true")
-    parser.add_argument(
-        "--begin", type=float, default=0.0, help="where in its fall the rate begins"
-    )
-    parser.add_argument(
-        "--shares", type=json.loads, help="JSON: kinds of documents and their shares"
-    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--rate", type=float, default=0.012)
@@ -129,7 +121,8 @@ def learn(rank: int, options: argparse.Namespace, meeting: str) -> None:
         muon.load_state_dict(saved["muon"])
         adam.load_state_dict(saved["adam"])
         step = saved["step"]
-    first, started, saved_at, mean, seen = step, time.monotonic(), time.monotonic(), 0.0, 0
+    started, saved_at, mean, seen = time.monotonic(), time.monotonic(), 0.0, 0
+    change = round(SECOND_STAGE * options.steps)
 
     def save() -> None:
         state = {"model": model.state_dict(), "muon": muon.state_dict(), "adam": adam.state_dict()}
@@ -138,21 +131,14 @@ def learn(rank: int, options: argparse.Namespace, meeting: str) -> None:
         )
         path.with_suffix(".new").replace(path)
 
-    for inputs, learnt in batches(
-        tokenizer, options.seed + step + 1_000_003 * rank, options.shares
-    ):
-        done = (
-            (step - first) / options.steps
-            if options.steps
-            else (time.monotonic() - started) / (options.minutes * 60)
-        )
-        done = options.begin + (1 - options.begin) * done
-        agreed = torch.tensor([done])
-        dist.all_reduce(agreed, dist.ReduceOp.MAX)
-        done = agreed.item()
-        if done >= 1:
-            break
-        scale = min(1.0, (step - first + 1) / options.warm) * min(1.0, (1 - done) / 0.7) + 0.01
+    source = None
+    while step < options.steps:
+        if source is None or step == change:
+            seed = options.seed + step + 1_000_003 * rank
+            source = batches(tokenizer, seed, stage=0 if step < change else 1)
+        inputs, learnt = next(source)
+        done = step / options.steps
+        scale = min(1.0, (step + 1) / options.warm) * min(1.0, (1 - done) / 0.7) + 0.01
         for optimizer, rate in ((muon, options.rate), (adam, options.rate * 0.15)):
             for group in optimizer.param_groups:
                 group["lr"] = rate * scale

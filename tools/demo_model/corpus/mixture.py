@@ -25,28 +25,39 @@ SYSTEM = (
     "You are a friendly bot. Keep your answers short.|Use the suite's documentation to answer."
 ).split("|")  # fmt: skip
 
-SHARES = {
-    "tool": 24, "fact": 20, "fim": 16, "json": 12, "sum": 13, "string": 4, "unknown": 6, "no_tool": 6,
-    "talk": 5, "code": 3, "copy": 2, "completion": 1, "long": 2,
-}  # fmt: skip
+# Two stages: with the second, sums are worked out, and what came out weakest has more room.
+SHARES = (
+    {
+        "tool": 24, "fact": 20, "fim": 16, "json": 12, "sum": 13, "string": 4, "unknown": 6, "no_tool": 6,
+        "talk": 5, "code": 3, "copy": 2, "completion": 1, "long": 2,
+    },
+    {
+        "tool": 24, "fact": 22, "fim": 18, "json": 15, "sum": 13, "string": 4, "unknown": 8, "no_tool": 8,
+        "talk": 5, "code": 3, "copy": 1, "completion": 1, "long": 2,
+    },
+)  # fmt: skip
 
 
-def documents(seed: int, shares: dict[str, int] | None = None) -> Iterator[Document]:
-    """Documents in an order that `seed` alone decides."""
+def documents(seed: int, stage: int = 1) -> Iterator[Document]:
+    """Documents in an order that `seed` and `stage` (0 or 1) alone decide."""
     rng = random.Random(seed)
-    shares = shares or SHARES
-    kinds, weights = list(shares), list(shares.values())
+    kinds, weights = list(SHARES[stage]), list(SHARES[stage].values())
     while True:
-        yield _document(rng, rng.choices(kinds, weights)[0])
+        yield _document(rng, stage, rng.choices(kinds, weights)[0])
 
 
-def _document(rng: random.Random, kind: str) -> Document:
+def document(rng: random.Random, kind: str) -> Document:
+    """One of a kind, as in the last stage."""
+    return _document(rng, 1, kind)
+
+
+def _document(rng: random.Random, stage: int, kind: str) -> Document:
     if kind == "fim":
         return Document(raw=code.fim_text(rng))
     if kind == "completion":
         return Document(raw=code.completion_text(rng))
     if kind == "long":
-        return _long(rng)
+        return _long(rng, stage)
     if kind == "copy":
         return copying.document(rng)
     korean = rng.random() < 0.3
@@ -59,21 +70,21 @@ def _document(rng: random.Random, kind: str) -> Document:
     elif kind == "no_tool":
         turns, tools = no_tool_exchange(rng, korean, rng.choice([0, 1, 2, 3, 5, 7]))
     else:
-        turns = _pair(rng, kind, korean)
+        turns = _pair(rng, stage, kind, korean)
         for _ in range(rng.randrange(4) if kind == "sum" else 0):
-            turns += _pair(rng, kind, korean)
+            turns += _pair(rng, stage, kind, korean)
         if rng.random() < 0.3:
-            turns += _pair(rng, rng.choice(["fact", "talk", "sum", "string", kind]), korean)
+            turns += _pair(rng, stage, rng.choice(["fact", "talk", "sum", "string", kind]), korean)
         if rng.random() < 0.22:
             tools = random_tools(rng, rng.randint(1, 6))
     if rng.random() < 0.12:
-        turns = _pair(rng, rng.choice(["fact", "talk", "sum"]), korean) + turns
+        turns = _pair(rng, stage, rng.choice(["fact", "talk", "sum"]), korean) + turns
     if kind in ("tool", "no_tool") and rng.random() < 0.12:
-        turns += _pair(rng, rng.choice(["fact", "talk"]), korean)
+        turns += _pair(rng, stage, rng.choice(["fact", "talk"]), korean)
     return Document(turns, tools, rng.choice(SYSTEM) if rng.random() < 0.35 else "")
 
 
-def _pair(rng: random.Random, kind: str, korean: bool) -> list[Turn]:
+def _pair(rng: random.Random, stage: int, kind: str, korean: bool) -> list[Turn]:
     match kind:
         case "fact":
             fact = rng.choice(FACTS)
@@ -83,7 +94,7 @@ def _pair(rng: random.Random, kind: str, korean: bool) -> list[Turn]:
         case "unknown":
             asked, reply = unknown_pair(rng, korean)
         case "sum":
-            asked, reply = sum_pair(rng, korean)
+            asked, reply = sum_pair(rng, korean, worked=stage > 0)
         case "string":
             asked, reply = string_pair(rng, korean)
         case "json":
@@ -93,14 +104,16 @@ def _pair(rng: random.Random, kind: str, korean: bool) -> list[Turn]:
     return [user(asked), assistant(reply)]
 
 
-def _long(rng: random.Random) -> Document:
+def _long(rng: random.Random, stage: int) -> Document:
     """Many turns and tools: what comes late must still be read right."""
     korean = rng.random() < 0.3
     turns: list[Turn] = []
     tools: list[Tool] = []
     exchange, tools = tool_exchange(rng, korean, 10, after=True)
     for _ in range(rng.randint(4, 14)):
-        turns += _pair(rng, rng.choice(["fact", "talk", "sum", "string", "json", "code"]), korean)
+        turns += _pair(
+            rng, stage, rng.choice(["fact", "talk", "sum", "string", "json", "code"]), korean
+        )
     system = " ".join(words.natural(rng) for _ in range(rng.randint(5, 30)))
     return Document(
         [*turns, *exchange], tools, system if rng.random() < 0.7 else rng.choice(SYSTEM)

@@ -201,8 +201,12 @@ _SUM_KO = (
 ).split("|")  # fmt: skip
 
 
-def sum_pair(rng: random.Random, korean: bool) -> tuple[str, str]:
-    """A small sum: 0 to 99 for plus and minus, 0 to 12 for times."""
+def sum_pair(rng: random.Random, korean: bool, worked: bool) -> tuple[str, str]:
+    """A small sum: 0 to 99 for plus and minus, 0 to 12 for times.
+
+    `worked`: the tens first, then the ones, then the whole. Each step is one of a thousand, which a
+    small model learns in a tenth of the time that all ten thousand pairs at once take it.
+    """
     expression, result = _sum(rng)
     a, operator, b = expression.split()
     en = {"+": rng.choice(["plus", "and"]), "-": "minus", "*": "times"}[operator]
@@ -214,7 +218,12 @@ def sum_pair(rng: random.Random, korean: bool) -> tuple[str, str]:
         written = written.replace("*", "x")
     template = rng.choice(_SUM_KO if korean else _SUM_EN)
     asked = fill(rng, template, korean, e=written, w=f"{a} {en} {b}", k=f"{a} {ko} {b}")
-    return asked, f"{expression} = {result}"
+    tens, ones = int(b) // 10 * 10, int(b) % 10
+    if not worked or operator == "*" or not tens or not ones:
+        return asked, f"{expression} = {result}"
+    half = int(a) + tens if operator == "+" else int(a) - tens
+    steps = f"{a} {operator} {tens} = {half}, {half} {operator} {ones} = {result}"
+    return asked, f"{steps}: {expression} = {result}"
 
 
 def string_pair(rng: random.Random, korean: bool) -> tuple[str, str]:
