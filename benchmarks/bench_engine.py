@@ -69,8 +69,8 @@ def main() -> int:
         embedded = [sys.executable, "-m", EMBEDDED_MODULE]
         logs = {name: Path(folder) / f"{name}.log" for name in ("native", "embedded")}
         with (
-            _engine([str(native)], model, logs["native"]) as ours,
-            _engine(embedded, model, logs["embedded"]) as wheel,
+            serving([str(native)], model, logs["native"]) as ours,
+            serving(embedded, model, logs["embedded"]) as wheel,
         ):
             _compare(ours, wheel, options)
         for name, log in logs.items():
@@ -117,7 +117,7 @@ def _compare(ours: httpx.Client, wheel: httpx.Client, options: argparse.Namespac
     rates: dict[str, list[tuple[float, float]]] = {"native": [], "embedded": []}
     for number in range(options.rounds + 1):
         for name, client in (("native", ours), ("embedded", wheel)):
-            rate = _ask(client, number, options.prompt, options.generate)
+            rate = ask(client, number, options.prompt, options.generate)
             if number:  # the first round warms up
                 rates[name].append(rate)
     print(f"{'':10} {'prompt tokens/s':>16} {'generated tokens/s':>20}")
@@ -134,9 +134,9 @@ def _compare(ours: httpx.Client, wheel: httpx.Client, options: argparse.Namespac
     print(f"{'ratio':10} {ratios[0]:16.2f} {ratios[1]:20.2f}   (median of {options.rounds} pairs)")
 
 
-def _ask(client: httpx.Client, number: int, prompt: int, generate: int) -> tuple[float, float]:
+def ask(client: httpx.Client, number: int, prompt: int, generate: int) -> tuple[float, float]:
     """Tokens per second of one prompt and one generation, as the engine itself counts them."""
-    tokens = [1000 + (number * 7919 + place * 31) % 20_000 for place in range(prompt)]
+    tokens = [1000 + (number * 7919 + place * 31) % 2_000 for place in range(prompt)]
     body = {"prompt": tokens, "n_predict": generate, "ignore_eos": True, "cache_prompt": False}
     answer = client.post("/completion", json=body)
     answer.raise_for_status()
@@ -145,7 +145,10 @@ def _ask(client: httpx.Client, number: int, prompt: int, generate: int) -> tuple
 
 
 @contextlib.contextmanager
-def _engine(command: list[str], model: Path, log: Path) -> Iterator[httpx.Client]:
+def serving(
+    command: list[str], model: Path, log: Path, environment: dict[str, str] | None = None
+) -> Iterator[httpx.Client]:
+    """A client of ``command`` as it serves ``model`` with one thread per core."""
     port, key = free_port(), secrets.token_hex(8)
     words = [
         *command, "--model", str(model), "--port", str(port), "--ctx-size", str(CONTEXT),
@@ -154,7 +157,10 @@ def _engine(command: list[str], model: Path, log: Path) -> Iterator[httpx.Client
     ]  # fmt: skip
     with log.open("wb") as output:
         process = subprocess.Popen(
-            words, env={**os.environ, "LLAMA_API_KEY": key}, stdout=output, stderr=output
+            words,
+            env={**os.environ, **(environment or {}), "LLAMA_API_KEY": key},
+            stdout=output,
+            stderr=output,
         )
     client = httpx.Client(
         base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {key}"},

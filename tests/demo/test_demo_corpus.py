@@ -53,7 +53,8 @@ def _questions_in_training(made: SimpleNamespace) -> Iterator[str]:
                 yield frame.replace(slot, phrase + end)
     for asks, _ in (*made.small_talk._EN, *made.small_talk._KO):
         yield from asks.split("|")
-    yield from made.small_talk._UNKNOWN_EN + made.small_talk._UNKNOWN_KO
+    talk = made.small_talk
+    yield from talk._UNKNOWN_EN + talk._UNKNOWN_KO + talk._MORE_EN + talk._MORE_KO
 
 
 def test_no_question_of_the_evaluation_is_a_question_of_the_training(made: SimpleNamespace) -> None:

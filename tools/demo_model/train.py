@@ -1,13 +1,13 @@
 """Trains the demo model from scratch on generated documents; resumes from its last checkpoint.
 
-    python train.py             # 12,500 steps; writes build/checkpoint.pt as it goes
+    python train.py             # all three stages; writes build/checkpoint.pt as it goes
     python train.py --resume    # goes on from there, after an interruption
 
 Batches hold documents of like length, padded on the right, each from position 0 on as at inference;
 the loss is on what the assistant says. Matrices learn with Muon, all else with Adam. The learning
-rate falls to nothing over the given steps, so that a run gives the same weights every time on the same
-kind of processor. Several processes of one thread each, which meet once a step, are quicker than
-threads where other programs use the cores as well.
+rate falls to nothing over the given steps, and a last stage polishes at a low one. One process gives
+the same weights every time on the same kind of processor; several processes of one thread each,
+which meet once a step, are quicker than threads where other programs use the cores as well.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ BATCH_TOKENS = 2560  # in each process
 POOL = 1500  # documents that are sorted by length together
 LENGTHS = (48, 64, 80, 96, 128, 160, 192, 256, 384, 512, 768, 1024, 2048)
 SAVE_SECONDS = 120
+POLISH_RATE = 0.12  # of the first rate, at the beginning of the last stage
 SECOND_STAGE = 0.40624  # of all steps: from there on the documents of the second stage
 
 
@@ -85,6 +86,7 @@ def batches(tokenizer: Tokenizer, seed: int, stage: int) -> Iterator[tuple[Tenso
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=12_500)
+    parser.add_argument("--polish", type=int, default=1_200, help="steps of the last stage")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=1)
@@ -122,7 +124,7 @@ def learn(rank: int, options: argparse.Namespace, meeting: str) -> None:
         adam.load_state_dict(saved["adam"])
         step = saved["step"]
     started, saved_at, mean, seen = time.monotonic(), time.monotonic(), 0.0, 0
-    change = round(SECOND_STAGE * options.steps)
+    changes = {round(SECOND_STAGE * options.steps): 1, options.steps: 2}
 
     def save() -> None:
         state = {"model": model.state_dict(), "muon": muon.state_dict(), "adam": adam.state_dict()}
@@ -132,13 +134,15 @@ def learn(rank: int, options: argparse.Namespace, meeting: str) -> None:
         path.with_suffix(".new").replace(path)
 
     source = None
-    while step < options.steps:
-        if source is None or step == change:
-            seed = options.seed + step + 1_000_003 * rank
-            source = batches(tokenizer, seed, stage=0 if step < change else 1)
+    while step < options.steps + options.polish:
+        if source is None or step in changes:
+            stage = max((new for begin, new in changes.items() if step >= begin), default=0)
+            source = batches(tokenizer, options.seed + step + 1_000_003 * rank, stage)
         inputs, learnt = next(source)
         done = step / options.steps
         scale = min(1.0, (step + 1) / options.warm) * min(1.0, (1 - done) / 0.7) + 0.01
+        if done >= 1:
+            scale = POLISH_RATE * (1 - (step - options.steps) / options.polish)
         for optimizer, rate in ((muon, options.rate), (adam, options.rate * 0.15)):
             for group in optimizer.param_groups:
                 group["lr"] = rate * scale

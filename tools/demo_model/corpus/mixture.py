@@ -25,7 +25,8 @@ SYSTEM = (
     "You are a friendly bot. Keep your answers short.|Use the suite's documentation to answer."
 ).split("|")  # fmt: skip
 
-# Two stages: with the second, sums are worked out, and what came out weakest has more room.
+# Three stages: with the second, sums are worked out, and what came out weakest has more room; with
+# the third there are more kinds of questions that the model has to refuse.
 SHARES = (
     {
         "tool": 24, "fact": 20, "fim": 16, "json": 12, "sum": 13, "string": 4, "unknown": 6, "no_tool": 6,
@@ -35,11 +36,15 @@ SHARES = (
         "tool": 24, "fact": 22, "fim": 18, "json": 15, "sum": 13, "string": 4, "unknown": 8, "no_tool": 8,
         "talk": 5, "code": 3, "copy": 1, "completion": 1, "long": 2,
     },
+    {
+        "tool": 24, "fact": 22, "fim": 18, "json": 15, "sum": 13, "string": 4, "unknown": 18, "no_tool": 8,
+        "talk": 5, "code": 3, "copy": 1, "completion": 1, "long": 2,
+    },
 )  # fmt: skip
 
 
-def documents(seed: int, stage: int = 1) -> Iterator[Document]:
-    """Documents in an order that `seed` and `stage` (0 or 1) alone decide."""
+def documents(seed: int, stage: int = 2) -> Iterator[Document]:
+    """Documents in an order that `seed` and `stage` (0, 1 or 2) alone decide."""
     rng = random.Random(seed)
     kinds, weights = list(SHARES[stage]), list(SHARES[stage].values())
     while True:
@@ -48,7 +53,7 @@ def documents(seed: int, stage: int = 1) -> Iterator[Document]:
 
 def document(rng: random.Random, kind: str) -> Document:
     """One of a kind, as in the last stage."""
-    return _document(rng, 1, kind)
+    return _document(rng, 2, kind)
 
 
 def _document(rng: random.Random, stage: int, kind: str) -> Document:
@@ -92,7 +97,7 @@ def _pair(rng: random.Random, stage: int, kind: str, korean: bool) -> list[Turn]
         case "talk":
             asked, reply = chat_pair(rng, korean)
         case "unknown":
-            asked, reply = unknown_pair(rng, korean)
+            asked, reply = unknown_pair(rng, korean, more=stage > 1)
         case "sum":
             asked, reply = sum_pair(rng, korean, worked=stage > 0)
         case "string":

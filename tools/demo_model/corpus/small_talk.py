@@ -103,15 +103,46 @@ _UNKNOWN_KO = (
 ).split("|")  # fmt: skip
 
 
+# Asked in the last stage of the training as well: many kinds of questions, so that the refusal
+# hangs on what is asked for and not on how.
+_MORE_EN = (
+    "What year did {name} die?|Which country has the largest {word}?|Who founded {city}?|How heavy is a {word}?|"
+    "Give me instructions for building a {word}.|What is the melting point of {word}?|Sing a song about {word}.|"
+    "Tell me a fact about {word}.|How do I learn the piano?|Which planet is the largest?|Who directed the film {word}?|"
+    "Who is the best football player?|What happened to {name}?|Why is the sea salty?|How many bones do people have?|"
+    "What is the square root of two?|Name three rivers near {city}.|Which wine goes with {word}?|Why do we dream?|"
+    "Summarize the book {word}.|What should I wear today?|How deep is the ocean?|When is the next holiday?|"
+    "How fast does a {word} run?|What is the currency of {city}?|Explain the theory of relativity.|"
+    "Write a letter to {name}.|Which {word} is the best?|Make up a fairy tale.|How did {name} become famous?|"
+    "Which sport is popular in {city}?|What did people eat in {number}?|Who owns {word}?|How do magnets work?|"
+    "Give me a list of famous painters.|Write a speech about {word}.|What is the fastest animal?|Who made the first {word}?|"
+    "When was {city} founded?|Which war began in {number}?|How is {word} made?|What does {name} do for a living?|"
+    "Who sang {word}?|Is there life on other planets?|Where does {word} come from?|How big is {city}?|"
+    "Who ruled {city} in {number}?|Give me ten names for my {word}.|What are the symptoms of {word}?|"
+    "How much does a {word} weigh?|Bake me a cake with {word}.|What is the recipe of {word}?"
+).split("|")  # fmt: skip
+_MORE_KO = (
+    "{ko_name}가 누군지 알아요?|{ko_city}에서 유명한 음식이 뭐예요?|된장국 끓이는 법 알려줘|불고기 만드는 방법이 뭐야?|"
+    "{ko_name}는 무슨 일을 해요?|{ko_city}는 언제 생겼어요?|가장 빠른 동물은 뭐예요?|피아노는 어떻게 배워요?|"
+    "광개토대왕은 어떤 사람이에요?|바다는 왜 짜요?|재미있는 책을 추천해 주세요|{ko_city}의 인구를 알려줘|"
+    "{ko_city} 날씨가 좋은 계절은 언제예요?|전구는 누가 발명했어요?|편지를 대신 써 줘|동화를 하나 지어 줘|"
+    "라면 맛있게 끓이는 법|세계에서 가장 긴 강은?|사람은 왜 꿈을 꿔요?|{ko_name} 생일이 언제예요?|떡볶이 레시피 좀|"
+    "전쟁은 언제 시작됐어요?|일본에 대해 설명해 줘|노래 가사를 써 주세요"
+).split("|")  # fmt: skip
+
+
 def chat_pair(rng: random.Random, korean: bool) -> tuple[str, str]:
     """A small-talk message and its answer."""
     asks, reply = rng.choice(_KO if korean else _EN)
     return perturb(rng, rng.choice(asks.split("|")), korean, around=False), reply
 
 
-def unknown_pair(rng: random.Random, korean: bool) -> tuple[str, str]:
+def unknown_pair(rng: random.Random, korean: bool, more: bool) -> tuple[str, str]:
     """A question that the model must not answer from its imagination."""
-    template = rng.choice(_UNKNOWN_KO if korean else _UNKNOWN_EN)
+    templates = _UNKNOWN_KO if korean else _UNKNOWN_EN
+    if more:
+        templates = templates + (_MORE_KO if korean else _MORE_EN)
+    template = rng.choice(templates)
     text = fill(
         rng,
         template,

@@ -1,0 +1,97 @@
+"""How the engine's threads wait for each other: spinning (OpenMP's default) against sleeping.
+
+    python benchmarks/bench_threads.py [--rounds 3]
+
+llama.cpp's threads meet some hundred times a token. A thread that spins at the meeting holds its
+core against the one that is waited for, as soon as other programs use the cores too. Both ways
+serve the same file in turns, on the machine as it is and beside one busy process per core: the demo
+model (little to do between two meetings) and the 12 layers of ``bench_engine.py``. ``LLAMA_SERVER``
+names another engine than the embedded one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench_engine import ask, serving
+from fit_models import transformer
+from local_ai_suite.demo import demo_model_path
+from local_ai_suite.engine.find import EMBEDDED_MODULE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import httpx
+
+WAYS: dict[str, dict[str, str]] = {
+    "spinning": {},
+    "sleeping": {"OMP_WAIT_POLICY": "passive"},
+}
+# Tokens of prompt and answer: a few seconds of work each, where a core is there for each thread.
+SIZES = {"demo": (64, 32), "12 layers": (128, 16)}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--rounds", type=int, default=3)
+    rounds = parser.parse_args().rounds
+    native = os.environ.get("LLAMA_SERVER")
+    command = [native] if native else [sys.executable, "-m", EMBEDDED_MODULE]
+    demo = demo_model_path()
+    assert demo is not None
+    print(f"{os.cpu_count()} cores; load average before: {os.getloadavg()[0]:.1f}")
+    print(f"{'':46} {'prompt tokens/s':>16} {'generated tokens/s':>20}")
+    with tempfile.TemporaryDirectory(prefix="bench-threads-") as name:
+        folder = Path(name)
+        large = transformer(
+            "llama", layers=12, width=2048, heads=16, heads_kv=4, feed_forward=5632,
+            keys={"rope.dimension_count": 128}, weight_type="Q4_K",
+        ).write(folder / "bench.gguf")  # fmt: skip
+        for title, model in (("demo", demo), ("12 layers", large)):
+            with contextlib.ExitStack() as stack:
+                clients = {
+                    way: stack.enter_context(
+                        serving(command, model, folder / f"{title}-{way}.log", environment)
+                    )
+                    for way, environment in WAYS.items()
+                }
+                for busy in (0, os.cpu_count() or 1):
+                    with _busy(busy):
+                        _measure(title, busy, clients, rounds)
+    return 0
+
+
+def _measure(title: str, busy: int, clients: dict[str, httpx.Client], rounds: int) -> None:
+    prompt, generate = SIZES[title]
+    rates: dict[str, list[tuple[float, float]]] = {way: [] for way in clients}
+    for number in range(rounds):
+        for way, client in clients.items():
+            rates[way].append(ask(client, number, prompt, generate))
+    for way, found in rates.items():
+        first, second = (statistics.median(column) for column in zip(*found, strict=True))
+        beside = f"beside {busy} busy processes" if busy else "alone"
+        print(f"{title + ', ' + way + ', ' + beside:46} {first:16.1f} {second:20.1f}", flush=True)
+
+
+@contextlib.contextmanager
+def _busy(count: int) -> Iterator[None]:
+    spin = [sys.executable, "-c", "while True: pass"]
+    others = [subprocess.Popen(spin) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
