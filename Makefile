@@ -7,7 +7,7 @@ LAIS := .venv/bin/lais
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up-p1 up-p2 up-p3 down restart status logs preflight test test-docker test-clients test-slow lint bench env env-any env-dev
+.PHONY: help up-p1 up-p2 up-p3 down restart status logs preflight test test-docker test-clients test-slow lint bench pin-images docker-parity env env-any env-dev
 
 help:  ## Show this help
 	@awk 'BEGIN {FS = ":.*## "; print "Local AI Suite: your own AI on your own machine.\n"} \
@@ -45,10 +45,14 @@ test-docker: env-dev  ## The same stack as containers (brings a Docker engine on
 	@tests/docker/with-docker.sh .venv/bin/python -m pytest -m docker tests/docker $(ARGS)
 lint: env-dev  ## Check style and types
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
-test-clients: env-dev  ## Real coding clients from npm and PyPI against the real stack
+test-clients: env-dev  ## Real coding clients from npm and PyPI (4 GB) against the real stack
 	@.venv/bin/python -m pytest -m clients $(ARGS)
 test-slow: env-dev  ## Long fuzzing and random histories (half an hour)
 	@.venv/bin/python -m pytest -m slow $(ARGS)
+pin-images: env  ## Ask the registries for the digests of the Dockerfile's images (online)
+	@.venv/bin/python tools/pin_images.py $(ARGS)
+docker-parity: env-dev  ## Native against Docker, request by request
+	@tests/docker/with-docker.sh .venv/bin/python tests/docker/parity.py $(ARGS)
 bench: env-dev  ## Measure: gateway, engine, fit and pool, as ratios
 	@.venv/bin/python -m benchmarks $(ARGS)
 bench-%: env-dev

@@ -74,8 +74,14 @@ def test_secrets_and_flags_in_disguise_stay_out_of_an_engines_environment() -> N
     env = environment(ours, key="k", cuda_visible_devices="", parent=7)
     assert env == {
         "PATH": "/bin", "LLAMA_API_KEY": "k", "LAIS_PARENT_PID": "7", "CUDA_VISIBLE_DEVICES": "",
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "OMP_WAIT_POLICY": "passive",
     }  # fmt: skip
+    assert (
+        environment({"OMP_WAIT_POLICY": "active"}, key="k", cuda_visible_devices=None, parent=7)[
+            "OMP_WAIT_POLICY"
+        ]
+        == "active"
+    ), "a person's own value stays"
 
 
 def test_a_model_that_does_not_fit_is_an_error_and_an_explicit_size_is_tried(paths: Paths) -> None:
