@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "local_ai_suite"
+TESTS = Path(__file__).parent
 MOST_LINES = 500
 
 FLOORS = {
@@ -116,3 +118,9 @@ def test_no_import_cycles() -> None:
 def test_modules_are_small(path: Path) -> None:
     lines = len(path.read_text(encoding="utf-8").splitlines())
     assert lines <= MOST_LINES, f"{path.name} has {lines} lines; split it along its seams"
+
+
+def test_test_modules_have_names_of_their_own() -> None:
+    """pytest imports them by name: the second of a name is not collected, and nothing runs."""
+    names = Counter(path.name for path in TESTS.rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []

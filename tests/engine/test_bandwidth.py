@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from conftest import Service
+    from engine_service import Service
 
 HERE = Hardware(cpu_name="a processor", cpu_threads=6, memory_total_bytes=16 << 30)
 

@@ -12,7 +12,7 @@ from local_ai_suite.cli.main import main
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Service
+    from engine_service import Service
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import httpx
 import psutil
 import pytest
 
-from conftest import end_service, start_service
+from engine_service import end_service, start_service
 from local_ai_suite.demo import write_scripted_gguf
 
 FAKE = Path(__file__).parents[1] / "fakes" / "fake_llama_server.py"

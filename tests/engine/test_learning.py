@@ -19,7 +19,7 @@ from local_ai_suite.hardware import Gpu, Hardware
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Service
+    from engine_service import Service
 
 FAKE = Path(__file__).parents[1] / "fakes" / "fake_llama_server.py"
 MIB, GIB = 1 << 20, 1 << 30

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from conftest import Service
+    from engine_service import Service
 
 
 def test_an_empty_project_answers_with_the_demo_model(start: Callable[..., Service]) -> None:

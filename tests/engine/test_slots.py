@@ -21,7 +21,7 @@ from local_ai_suite.settings import load_settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Service
+    from engine_service import Service
     from local_ai_suite.paths import Paths
 
 FAKE = Path(__file__).parents[1] / "fakes" / "fake_llama_server.py"
