@@ -78,8 +78,8 @@ def environment(
     env["LAIS_PARENT_PID"] = str(parent)
     # Count GPUs as nvidia-smi and the plan do; CUDA's own order is the fastest first.
     env.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
-    # llama.cpp's threads meet some hundred times a token. OpenMP lets those that wait spin, and each
-    # meeting lasts a time slice where another program holds the core of the last (decision 104).
+    # llama.cpp's threads meet some hundred times a token. OpenMP lets those that wait spin, and
+    # each meeting lasts a time slice where another program has the core of the last (decision 104).
     env.setdefault("OMP_WAIT_POLICY", "passive")
     if cuda_visible_devices is not None:
         env["CUDA_VISIBLE_DEVICES"] = cuda_visible_devices
