@@ -43,7 +43,9 @@ def serve(model: Path, context: int = 4096, mode: str = "chat") -> Iterator[http
             assert engine.stdout is not None
             address = engine.stdout.readline().strip()
             assert address, "the engine ended before it listened"
-            with httpx.Client(base_url=address, timeout=30) as client:
+            # After a stream llama.cpp may close a connection that it said it would keep.
+            apart = httpx.Limits(max_keepalive_connections=0)
+            with httpx.Client(base_url=address, timeout=30, limits=apart) as client:
                 yield client
         finally:
             assert engine.stdin is not None
