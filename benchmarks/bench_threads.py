@@ -1,12 +1,13 @@
-"""How the engine's threads wait for each other: spinning (OpenMP's default) against sleeping.
+"""How long the engine's threads spin while they wait for each other: OpenMP's way against ours.
 
     python benchmarks/bench_threads.py [--rounds 3]
 
 llama.cpp's threads meet some hundred times a token. A thread that spins at the meeting holds its
-core against the one that is waited for, as soon as other programs use the cores too. Both ways
-serve the same file in turns, on the machine as it is and beside one busy process per core: the demo
-model (little to do between two meetings) and the 12 layers of ``bench_engine.py``. ``LLAMA_SERVER``
-names another engine than the embedded one.
+core against the one that is waited for, as soon as other programs use the cores too. All ways serve
+the same file in turns: on the machine as it is, beside one busy process per core, and with one core
+held by a program of higher priority (needs the right to that). The demo model has little to do
+between two meetings, the 12 layers of ``bench_engine.py`` more. ``LLAMA_SERVER`` names another
+engine than the embedded one.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING
 from bench_engine import ask, serving
 from fit_models import transformer
 from local_ai_suite.demo import demo_model_path
+from local_ai_suite.engine.command import SPIN_COUNT
 from local_ai_suite.engine.find import EMBEDDED_MODULE
 
 if TYPE_CHECKING:
@@ -32,9 +34,11 @@ if TYPE_CHECKING:
     import httpx
 
 WAYS: dict[str, dict[str, str]] = {
-    "spinning": {},
-    "sleeping": {"OMP_WAIT_POLICY": "passive"},
+    "OpenMP's way": {},
+    "ours": {"GOMP_SPINCOUNT": SPIN_COUNT},
+    "at once to sleep": {"OMP_WAIT_POLICY": "passive"},
 }
+HIGHER = ["nice", "-n", "-15"]
 # Tokens of prompt and answer: a few seconds of work each, where a core is there for each thread.
 SIZES = {"demo": (64, 32), "12 layers": (128, 16)}
 
@@ -63,27 +67,34 @@ def main() -> int:
                     )
                     for way, environment in WAYS.items()
                 }
-                for busy in (0, os.cpu_count() or 1):
-                    with _busy(busy):
-                        _measure(title, busy, clients, rounds)
+                cores = os.cpu_count() or 1
+                _measure(f"{title}, alone", SIZES[title], clients, rounds)
+                with _busy(cores):
+                    beside = f"{title}, beside {cores} busy"
+                    _measure(beside, SIZES[title], clients, rounds)
+                if subprocess.run([*HIGHER, "true"], capture_output=True, check=False).stderr:
+                    print("one core held: not measured, a higher priority is not allowed here")
+                    continue
+                with _busy(1, HIGHER):
+                    _measure(f"{title}, one core held", SIZES[title], clients, rounds)
     return 0
 
 
-def _measure(title: str, busy: int, clients: dict[str, httpx.Client], rounds: int) -> None:
-    prompt, generate = SIZES[title]
+def _measure(
+    title: str, size: tuple[int, int], clients: dict[str, httpx.Client], rounds: int
+) -> None:
     rates: dict[str, list[tuple[float, float]]] = {way: [] for way in clients}
     for number in range(rounds):
         for way, client in clients.items():
-            rates[way].append(ask(client, number, prompt, generate))
+            rates[way].append(ask(client, number, *size))
     for way, found in rates.items():
         first, second = (statistics.median(column) for column in zip(*found, strict=True))
-        beside = f"beside {busy} busy processes" if busy else "alone"
-        print(f"{title + ', ' + way + ', ' + beside:46} {first:16.1f} {second:20.1f}", flush=True)
+        print(f"{title + ': ' + way:46} {first:16.1f} {second:20.1f}", flush=True)
 
 
 @contextlib.contextmanager
-def _busy(count: int) -> Iterator[None]:
-    spin = [sys.executable, "-c", "while True: pass"]
+def _busy(count: int, before: list[str] | None = None) -> Iterator[None]:
+    spin = [*(before or []), sys.executable, "-c", "while True: pass"]
     others = [subprocess.Popen(spin) for _ in range(count)]
     try:
         yield

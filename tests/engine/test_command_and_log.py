@@ -11,7 +11,7 @@ import pytest
 
 from local_ai_suite.demo import write_scripted_gguf
 from local_ai_suite.engine.catalog import configured_models
-from local_ai_suite.engine.command import arguments, environment
+from local_ai_suite.engine.command import SPIN_COUNT, arguments, environment
 from local_ai_suite.engine.embedded import FLAGS, BadFlag, apply_flags
 from local_ai_suite.engine.find import FoundEngine, find_engines, parse_devices, parse_version
 from local_ai_suite.engine.planning import FitPlanner
@@ -74,14 +74,16 @@ def test_secrets_and_flags_in_disguise_stay_out_of_an_engines_environment() -> N
     env = environment(ours, key="k", cuda_visible_devices="", parent=7)
     assert env == {
         "PATH": "/bin", "LLAMA_API_KEY": "k", "LAIS_PARENT_PID": "7", "CUDA_VISIBLE_DEVICES": "",
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "OMP_WAIT_POLICY": "passive",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "GOMP_SPINCOUNT": SPIN_COUNT,
     }  # fmt: skip
-    assert (
-        environment({"OMP_WAIT_POLICY": "active"}, key="k", cuda_visible_devices=None, parent=7)[
-            "OMP_WAIT_POLICY"
-        ]
-        == "active"
-    ), "a person's own value stays"
+
+
+@pytest.mark.parametrize(
+    "own", [{"OMP_WAIT_POLICY": "active"}, {"GOMP_SPINCOUNT": "7"}], ids=lambda own: next(iter(own))
+)
+def test_how_threads_wait_is_left_as_a_person_set_it(own: dict[str, str]) -> None:
+    env = environment(own, key="k", cuda_visible_devices=None, parent=7)
+    assert {name: env[name] for name in env if name.startswith(("OMP_", "GOMP_"))} == own
 
 
 def test_a_model_that_does_not_fit_is_an_error_and_an_explicit_size_is_tried(paths: Paths) -> None:

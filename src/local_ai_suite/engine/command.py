@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 VERBOSITY = 4
 # Ours in the child's environment; other LLAMA_ARG_* would change what the plan decided.
 _KEPT_OUT = ("LLAMA_ARG_", "LITELLM_", "HF_TOKEN", "LLAMA_API_KEY", "INFERENCE_API_KEY")
+# llama.cpp's threads meet some hundred times a token, and OpenMP lets those that wait spin for
+# milliseconds: where another program has the core of the last one, each meeting lasts a time slice.
+# So many rounds are enough where each thread has a core, and cost little where not (decision 104).
+SPIN_COUNT = "2000"
 
 
 def arguments(
@@ -78,9 +82,8 @@ def environment(
     env["LAIS_PARENT_PID"] = str(parent)
     # Count GPUs as nvidia-smi and the plan do; CUDA's own order is the fastest first.
     env.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
-    # llama.cpp's threads meet some hundred times a token. OpenMP lets those that wait spin, and
-    # each meeting lasts a time slice where another program has the core of the last (decision 104).
-    env.setdefault("OMP_WAIT_POLICY", "passive")
+    if "OMP_WAIT_POLICY" not in env:
+        env.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     if cuda_visible_devices is not None:
         env["CUDA_VISIBLE_DEVICES"] = cuda_visible_devices
     return env
