@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,11 @@ from local_ai_suite.paths import Paths
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+# A shell that starts this in the background lets it ignore Ctrl-C and the end of its terminal, and
+# the programs under test would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # The machine may be busy with other things: how long one example takes says nothing.
 settings.register_profile("any machine", deadline=None)
