@@ -128,6 +128,14 @@ def scripted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Engine,
         yield found, served
 
 
+@pytest.fixture(scope="module")
+def roomy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Engine, Running]]:
+    """With a context so large that an answer without end outlasts a test on a quick machine."""
+    model = write_scripted_gguf(tmp_path_factory.mktemp("roomy") / "s.gguf", SCRIPT)
+    with engine(model, context=240_000, slots=4) as found, running(found.url) as served:
+        yield found, served
+
+
 def stable(value: Any) -> Any:
     """Without what differs between two equal requests: clocks and random names."""
     if isinstance(value, dict):
@@ -271,9 +279,9 @@ def test_a_trained_models_answers_are_the_same_wherever_they_are_cut() -> None:
     ],
 )
 def test_a_hang_up_frees_the_slot_while_another_request_streams(
-    scripted: tuple[Engine, Running], path: str, body: dict[str, Any]
+    roomy: tuple[Engine, Running], path: str, body: dict[str, Any]
 ) -> None:
-    found, served = scripted
+    found, served = roomy
 
     def until_busy(slots: int) -> None:
         end = time.monotonic() + 20
