@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from local_ai_suite.demo import write_scripted_gguf
-from local_ai_suite.doctor import ensure_ready, fast_checks, preflight
+from local_ai_suite.doctor import ensure_ready, facts, fast_checks, preflight
 from local_ai_suite.doctor.facts import docker_facts, gather, nvidia_on_bus, port_facts
 from local_ai_suite.errors import ModelError, PortInUse, StackError
 from local_ai_suite.paths import Paths
 from local_ai_suite.settings import Settings, load_settings
+from local_ai_suite.stack.ports import PortHolder
+from local_ai_suite.state import RunState, ServiceState
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -254,3 +256,27 @@ def test_the_script_is_a_thin_door() -> None:
     assert "scripts/bootstrap.py" in text
     assert 'exec .venv/bin/lais preflight "$@"' in text
     subprocess.run(["sh", "-n", script], check=True, timeout=10)
+
+
+@pytest.mark.parametrize(
+    ("command", "there", "ours"),
+    [
+        ("/usr/sbin/docker-proxy -proto tcp", [{"State": "restarting"}], True),
+        (None, [{"State": "running"}], True),
+        ("/usr/sbin/docker-proxy -proto tcp", [], False),
+        ("python -m http.server", [{"State": "running"}], False),
+    ],
+)
+def test_a_crashed_containers_port_is_still_its_own(
+    command: str | None,
+    there: list[dict[str, str]],
+    ours: bool,
+    paths: Paths,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    holder = PortHolder(8000, 7 if command else None, command, None)
+    monkeypatch.setattr(facts, "port_holder", lambda port: holder if port == 8000 else None)
+    monkeypatch.setattr(facts, "containers", lambda _: there)
+    services = (ServiceState("api-gateway", 8000, "starting"),)
+    run = RunState("docker", "p1", 0.0, None, services)
+    assert port_facts(Settings(api_gateway_port=8000), paths, run)[0].ours is ours

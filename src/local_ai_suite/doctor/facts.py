@@ -208,17 +208,21 @@ def port_facts(settings: Settings, paths: Paths, run: RunState | None) -> tuple[
     for key, port in wanted:
         holder = port_holder(port)
         ours = holder is not None and (
-            holder.project == str(paths.project) or _held_by_run(port, run, paths)
+            holder.project == str(paths.project) or _held_by_run(holder, run, paths)
         )
         facts.append(PortFact(key, port, holder, ours))
     return tuple(facts)
 
 
-def _held_by_run(port: int, run: RunState | None, paths: Paths) -> bool:
+def _held_by_run(holder: PortHolder, run: RunState | None, paths: Paths) -> bool:
+    port = holder.port
     if run is None or port not in {service.port for service in run.services}:
         return False
     if run.runtime == "docker":
-        return any(item.get("State") == "running" for item in containers(paths))
+        # Docker's proxy keeps the port of a container that crashed and is being started again. Were
+        # it another project's, Compose would say so.
+        docker = holder.pid is None or "docker" in (holder.command or "")
+        return docker and bool(containers(paths))
     return any(
         service.port == port and service.process is not None and service.process.process()
         for service in run.services
