@@ -51,11 +51,6 @@ def documents(seed: int, stage: int = 2) -> Iterator[Document]:
         yield _document(rng, stage, rng.choices(kinds, weights)[0])
 
 
-def document(rng: random.Random, kind: str) -> Document:
-    """One of a kind, as in the last stage."""
-    return _document(rng, 2, kind)
-
-
 def _document(rng: random.Random, stage: int, kind: str) -> Document:
     if kind == "fim":
         return Document(raw=code.fim_text(rng))
