@@ -29,9 +29,9 @@ import httpx
 from fit_models import transformer
 from local_ai_suite.engine.bandwidth import MOST_THREADS
 from local_ai_suite.engine.command import VERBOSITY
-from local_ai_suite.engine.find import EMBEDDED_MODULE, built_engine
+from local_ai_suite.engine.llama_server import free_port
 from local_ai_suite.engine.readback import cpu_features
-from local_ai_suite.engine.running import free_port
+from local_ai_suite.engines.find import EMBEDDED_MODULE, built_engine
 from local_ai_suite.fit import FitRequest, plan
 from local_ai_suite.gguf import read_gguf
 from local_ai_suite.hardware import detect, measure_memory_speed

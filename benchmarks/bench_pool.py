@@ -34,8 +34,8 @@ import httpx
 import psutil
 
 from bench_engine import native_engine
+from local_ai_suite.catalog.catalog import configured_models
 from local_ai_suite.demo import write_scripted_gguf
-from local_ai_suite.engine.catalog import configured_models
 from local_ai_suite.engine.planning import FitPlanner
 from local_ai_suite.engine.server import EngineApp
 from local_ai_suite.engine.service import EngineService

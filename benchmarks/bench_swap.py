@@ -25,7 +25,7 @@ import httpx
 
 from bench_engine import native_engine
 from fit_models import transformer
-from local_ai_suite.engine.running import free_port
+from local_ai_suite.engine.llama_server import free_port
 
 STARTED_WITHIN = 60.0
 ANSWERED_WITHIN = 600.0

@@ -26,7 +26,7 @@ from bench_engine import ask, serving
 from fit_models import transformer
 from local_ai_suite.demo import demo_model_path
 from local_ai_suite.engine.command import SPIN_COUNT
-from local_ai_suite.engine.find import EMBEDDED_MODULE
+from local_ai_suite.engines.find import EMBEDDED_MODULE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

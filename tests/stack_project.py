@@ -16,9 +16,9 @@ from typing import Any
 
 import psutil
 
-from local_ai_suite.compose import project_name
 from local_ai_suite.paths import Paths
-from local_ai_suite.state import marked_processes
+from local_ai_suite.stack.compose import project_name
+from local_ai_suite.stack.state import marked_processes
 
 CHECKOUT = Path(__file__).parents[1]
 COMMAND_TIMEOUT_S = 100.0

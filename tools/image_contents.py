@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from local_ai_suite import compose
+from local_ai_suite.stack import compose
 
 PAGE = Path(__file__).parents[1] / "docs" / "docker.md"
 BEGIN, END = "<!-- contents: begin -->", "<!-- contents: end -->"

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from local_ai_suite.connect import table, values
-from local_ai_suite.connect.facts import Serving
 from local_ai_suite.connect.pages import EXAMPLE
+from local_ai_suite.connect.serving import Serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,10 +9,10 @@ import pytest
 
 from local_ai_suite.client import Model
 from local_ai_suite.connect import formats, table, tunnels, values
-from local_ai_suite.connect.client import Client, Home, windows_profile
-from local_ai_suite.connect.facts import KEY_VARIABLE, Facts, read_facts
 from local_ai_suite.connect.pages import EXAMPLE, pages
-from local_ai_suite.connect.running import is_running
+from local_ai_suite.connect.processes import is_running
+from local_ai_suite.connect.serving import KEY_VARIABLE, Facts, read_facts
+from local_ai_suite.connect.target import Client, Home, windows_profile
 from local_ai_suite.errors import UsageError
 
 DOCS = Path(__file__).parents[2] / "docs" / "clients"

@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from local_ai_suite import compose
 from local_ai_suite.paths import Paths
+from local_ai_suite.stack import compose
 from stack_project import CHECKOUT, DOCKER_TIMEOUT_S, Project, close, docker, new_project
 
 BUILD_TIMEOUT_S = 1500.0

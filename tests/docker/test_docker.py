@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from containers import compose_project, inspect, left_of, logs
 
-from local_ai_suite import compose
 from local_ai_suite.demo import write_scripted_gguf
+from local_ai_suite.stack import compose
 from stack_project import QUESTION, Project, docker
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800)]

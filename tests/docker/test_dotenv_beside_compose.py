@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from local_ai_suite.dotenv import parse
 from local_ai_suite.errors import SettingsError
+from local_ai_suite.settings.dotenv import parse
 
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(PROJECT / "tools"), str(PROJECT / "tests" / "settings")]

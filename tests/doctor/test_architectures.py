@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from local_ai_suite.doctor.architectures import unknown_architectures
-from local_ai_suite.engine.find import FoundEngine
+from local_ai_suite.engines.find import FoundEngine
 
 EMBEDDED = FoundEngine("embedded", ("python",), "it is installed")
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from local_ai_suite.catalog.catalog import Catalog, ModelEntry
 from local_ai_suite.cli.doctor import as_text
 from local_ai_suite.demo import write_scripted_gguf
 from local_ai_suite.doctor import Facts, Report, examine, machine, preflight, project, tools
 from local_ai_suite.doctor.check import Check
-from local_ai_suite.doctor.facts import DockerFacts, Folder, PortFact
-from local_ai_suite.engine.catalog import Catalog, ModelEntry
-from local_ai_suite.engine.find import FoundEngine
+from local_ai_suite.doctor.snapshot import DockerFacts, Folder, PortFact
+from local_ai_suite.engines.find import FoundEngine
 from local_ai_suite.errors import (
     EngineNotFound,
     GatewayError,
@@ -26,7 +26,7 @@ from local_ai_suite.hardware import Gpu, Hardware, OtherGpu
 from local_ai_suite.paths import Paths
 from local_ai_suite.settings import Settings
 from local_ai_suite.stack.ports import PortHolder
-from local_ai_suite.state import RunState, ServiceState
+from local_ai_suite.stack.state import RunState, ServiceState
 
 MIB, GIB = 1 << 20, 1 << 30
 RTX = Gpu(0, "NVIDIA GeForce RTX 4050 Laptop GPU", 6141 * MIB, 5800 * MIB, "560.94", "GPU-1")

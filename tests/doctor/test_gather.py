@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from local_ai_suite.demo import write_scripted_gguf
-from local_ai_suite.doctor import ensure_ready, facts, fast_checks, preflight
-from local_ai_suite.doctor.facts import docker_facts, gather, nvidia_on_bus, port_facts
+from local_ai_suite.doctor import ensure_ready, fast_checks, preflight
+from local_ai_suite.doctor import snapshot as facts
+from local_ai_suite.doctor.snapshot import docker_facts, gather, nvidia_on_bus, port_facts
 from local_ai_suite.errors import ModelError, PortInUse, StackError
 from local_ai_suite.paths import Paths
 from local_ai_suite.settings import Settings, load_settings
 from local_ai_suite.stack.ports import PortHolder
-from local_ai_suite.state import RunState, ServiceState
+from local_ai_suite.stack.state import RunState, ServiceState
 
 PROJECT = Path(__file__).resolve().parents[2]
 

@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from local_ai_suite.cli.main import main
-from local_ai_suite.engine import build
-from local_ai_suite.engine.find import built_engine, find_engine, find_engines
+from local_ai_suite.engines import build
+from local_ai_suite.engines.find import built_engine, find_engine, find_engines
 from local_ai_suite.errors import EngineError, NetworkError
 from local_ai_suite.settings import load_settings
 

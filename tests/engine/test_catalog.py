@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from local_ai_suite.catalog.catalog import Catalog, configured_models
+from local_ai_suite.catalog.models_toml import NEVER
 from local_ai_suite.demo import write_scripted_gguf
 from local_ai_suite.demo.gguf_writer import U32, Tensor, TensorType, gguf_bytes
-from local_ai_suite.engine.catalog import Catalog, configured_models
-from local_ai_suite.engine.models_toml import NEVER
 from local_ai_suite.errors import ModelError, SettingsError
 from local_ai_suite.settings import load_settings
 

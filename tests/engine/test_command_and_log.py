@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from local_ai_suite.catalog.catalog import configured_models
 from local_ai_suite.demo import write_scripted_gguf
-from local_ai_suite.engine.catalog import configured_models
 from local_ai_suite.engine.command import SPIN_COUNT, arguments, environment
 from local_ai_suite.engine.embedded import FLAGS, BadFlag, apply_flags
-from local_ai_suite.engine.find import FoundEngine, find_engines, parse_devices, parse_version
+from local_ai_suite.engine.llama_server import STALL_SECONDS, STALL_SECONDS_GPU, stall_bound
 from local_ai_suite.engine.planning import FitPlanner
 from local_ai_suite.engine.readback import (
     Actual,
@@ -24,8 +24,8 @@ from local_ai_suite.engine.readback import (
     failure_reason,
     generation_speed,
 )
-from local_ai_suite.engine.running import STALL_SECONDS, STALL_SECONDS_GPU, stall_bound
 from local_ai_suite.engine.service import gpu_warnings
+from local_ai_suite.engines.find import FoundEngine, find_engines, parse_devices, parse_version
 from local_ai_suite.errors import EngineNotFound, FitError
 from local_ai_suite.hardware import Gpu, Hardware
 from local_ai_suite.settings import load_settings

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from local_ai_suite.catalog.models_toml import Override
 from local_ai_suite.engine.ledger import Phase
-from local_ai_suite.engine.models_toml import Override
 from local_ai_suite.engine.pool import Pool
 from local_ai_suite.engine.readback import Actual, Expected
 from local_ai_suite.engine.watch import WATCH_SECONDS

@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from fit_models import Model, mamba_block, transformer
+from local_ai_suite.catalog.catalog import configured_models
 from local_ai_suite.demo import write_scripted_gguf
-from local_ai_suite.engine.catalog import configured_models
 from local_ai_suite.engine.planning import FitPlanner
 from local_ai_suite.engine.slots import SlotStore, fingerprint, slot_key
 from local_ai_suite.hardware import Hardware

@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
+from local_ai_suite.catalog.catalog import configured_models
 from local_ai_suite.demo import write_scripted_gguf
 from local_ai_suite.engine import watch
-from local_ai_suite.engine.catalog import configured_models
-from local_ai_suite.engine.find import FoundEngine
 from local_ai_suite.engine.ledger import Phase
+from local_ai_suite.engine.llama_server import Launch
 from local_ai_suite.engine.planning import FitPlanner
 from local_ai_suite.engine.pool import Pool
-from local_ai_suite.engine.running import Launch
 from local_ai_suite.engine.service import EngineService
 from local_ai_suite.engine.slots import SlotStore
 from local_ai_suite.engine.watch import STALLED
+from local_ai_suite.engines.find import FoundEngine
 from local_ai_suite.hardware import Hardware
 from local_ai_suite.paths import Paths
 from local_ai_suite.settings import load_settings

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from local_ai_suite.cli.plan import command
-from local_ai_suite.plan.estimate import BUFFER, HOURS, HOURS_PER_DAY
-from local_ai_suite.plan.gh import FIELDS
-from local_ai_suite.plan.planner import ANSWER_TOKENS
+from local_ai_suite.cli.issues import command
+from local_ai_suite.issues.estimate import BUFFER, HOURS, HOURS_PER_DAY
+from local_ai_suite.issues.gh import FIELDS
+from local_ai_suite.issues.planner import ANSWER_TOKENS
 
 TEXT = (Path(__file__).parents[2] / "docs" / "plan.md").read_text(encoding="utf-8")
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from spec_issue import FILES
 
-from local_ai_suite.plan.render import markdown
-from local_ai_suite.plan.words import word
+from local_ai_suite.issues.labels import word
+from local_ai_suite.issues.render import markdown
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_ai_suite.plan.estimate import estimate, working_day
-from local_ai_suite.plan.facts import Facts, facts_of
-from local_ai_suite.plan.render import escape
-from local_ai_suite.plan.survey import Survey
+from local_ai_suite.issues.estimate import estimate, working_day
+from local_ai_suite.issues.grounding import Facts, facts_of
+from local_ai_suite.issues.render import escape
+from local_ai_suite.issues.survey import Survey
 
 SURVEY = Survey(
     root=Path("/nowhere"), files=("src/suite/server.py", "docker/compose.p1.yml", "README.md")

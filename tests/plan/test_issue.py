@@ -6,7 +6,7 @@ import pytest
 from spec_issue import ANSWER, BODY, NUMBER, REPOSITORY
 
 from local_ai_suite.errors import UsageError
-from local_ai_suite.plan.issue import Issue, from_gh, from_text, tick
+from local_ai_suite.issues.issue import Issue, from_gh, from_text, tick
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local_ai_suite.plan.issue import Issue
-from local_ai_suite.plan.planner import ANSWER_TOKENS
-from local_ai_suite.plan.prompts import build
-from local_ai_suite.plan.schema_check import violation
-from local_ai_suite.plan.sections import SECTIONS, several, text
-from local_ai_suite.plan.survey import Hit, Survey
+from local_ai_suite.issues.issue import Issue
+from local_ai_suite.issues.planner import ANSWER_TOKENS
+from local_ai_suite.issues.prompts import build
+from local_ai_suite.issues.schema_check import violation
+from local_ai_suite.issues.sections import SECTIONS, several, text
+from local_ai_suite.issues.survey import Hit, Survey
 
 SURVEY = Survey(
     root=Path("/nowhere"),

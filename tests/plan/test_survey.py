@@ -9,9 +9,9 @@ import pytest
 from plan_desk import git, make_repository
 from spec_issue import ANSWER, FILES, NUMBER, REPOSITORY
 
-from local_ai_suite.plan import shadow
-from local_ai_suite.plan.issue import from_gh
-from local_ai_suite.plan.survey import read_inside, survey
+from local_ai_suite.issues import shadow
+from local_ai_suite.issues.issue import from_gh
+from local_ai_suite.issues.survey import read_inside, survey
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,8 +11,8 @@ from dotenv_cases import CASES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local_ai_suite.dotenv import Entry, parse
 from local_ai_suite.errors import SettingsError
+from local_ai_suite.settings.dotenv import Entry, parse
 
 RECORDED = json.loads(Path(__file__).with_name("dotenv_recorded.json").read_text(encoding="utf-8"))
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from local_ai_suite import dotenv
 from local_ai_suite.paths import Paths
-from local_ai_suite.settings import KEYS, Settings, load_settings
+from local_ai_suite.settings import KEYS, Settings, dotenv, load_settings
 
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT / "tools"))

@@ -12,7 +12,7 @@ import pytest
 from local_ai_suite.errors import SettingsError
 from local_ai_suite.paths import Paths
 from local_ai_suite.settings import load_settings
-from local_ai_suite.settings_file import ensure_env_file, fresh_key
+from local_ai_suite.settings.file import ensure_env_file, fresh_key
 
 EXAMPLE = (Path(__file__).resolve().parents[2] / ".env.example").read_text(encoding="utf-8")
 

@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from local_ai_suite import compose
 from local_ai_suite.errors import NotBuiltYet, PortInUse, StackError
 from local_ai_suite.paths import Paths
 from local_ai_suite.settings import KEYS, SECRET_KEYS, Settings
-from local_ai_suite.stack import mounts
+from local_ai_suite.stack import compose, mounts
 
 DOCKER = Path(__file__).parents[2] / "docker"
 

@@ -17,7 +17,7 @@ from local_ai_suite.errors import StackError
 from local_ai_suite.paths import Paths
 from local_ai_suite.settings import Settings
 from local_ai_suite.stack import containers, docker, runtime
-from local_ai_suite.state import RunState, ServiceState, read_run, write_run
+from local_ai_suite.stack.state import RunState, ServiceState, read_run, write_run
 
 AWAY = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is it running?"
 RUN = RunState(

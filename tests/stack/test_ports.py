@@ -9,11 +9,11 @@ import socket
 import pytest
 
 from local_ai_suite.doctor import project
-from local_ai_suite.doctor.facts import PortFact
+from local_ai_suite.doctor.snapshot import PortFact
 from local_ai_suite.errors import AlreadyRunning, PortInUse
 from local_ai_suite.paths import Paths
 from local_ai_suite.stack import ports
-from local_ai_suite.state import exclusive
+from local_ai_suite.stack.state import exclusive
 
 
 def test_a_free_port_has_no_holder(free_port: int) -> None:

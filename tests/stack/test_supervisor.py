@@ -20,8 +20,8 @@ from local_ai_suite.paths import Paths
 from local_ai_suite.stack import restarts
 from local_ai_suite.stack import supervisor as supervisor_module
 from local_ai_suite.stack.services import ServiceSpec
+from local_ai_suite.stack.state import ProcessId, RunState, ServiceState, read_run, write_run
 from local_ai_suite.stack.supervisor import Supervisor
-from local_ai_suite.state import ProcessId, RunState, ServiceState, read_run, write_run
 
 WAIT_S = 30.0
 

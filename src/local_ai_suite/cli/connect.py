@@ -14,10 +14,10 @@ import click
 from local_ai_suite.cli.output import json_option, show
 from local_ai_suite.client import client_for
 from local_ai_suite.connect import changes, formats, table, tunnels, values
-from local_ai_suite.connect.client import Home, Target
-from local_ai_suite.connect.facts import PLACEHOLDER, read_facts
+from local_ai_suite.connect.processes import is_running
 from local_ai_suite.connect.proof import Step, prove
-from local_ai_suite.connect.running import is_running
+from local_ai_suite.connect.serving import PLACEHOLDER, read_facts
+from local_ai_suite.connect.target import Home, Target
 from local_ai_suite.errors import UsageError
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from local_ai_suite.connect.changes import Change
-    from local_ai_suite.connect.client import Client
-    from local_ai_suite.connect.facts import Facts
+    from local_ai_suite.connect.serving import Facts
+    from local_ai_suite.connect.target import Client
     from local_ai_suite.paths import Paths
     from local_ai_suite.settings import Settings
 

@@ -13,7 +13,7 @@ import orjson
 
 from local_ai_suite import hardware
 from local_ai_suite.cli.output import json_option, show
-from local_ai_suite.engine import build, find
+from local_ai_suite.engines import build, find
 from local_ai_suite.errors import EngineError
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result

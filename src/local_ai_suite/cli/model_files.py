@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from local_ai_suite.engine.catalog import configured_models
+from local_ai_suite.catalog.catalog import configured_models
 from local_ai_suite.errors import ModelError, SuiteError
 from local_ai_suite.paths import expanded
 

@@ -11,7 +11,7 @@ from local_ai_suite import fit
 from local_ai_suite.cli.model_files import find_model
 from local_ai_suite.cli.output import json_option, show
 from local_ai_suite.engine.bandwidth import MemorySpeed
-from local_ai_suite.engine.find import find_engine
+from local_ai_suite.engines.find import find_engine
 from local_ai_suite.errors import EngineNotFound, UsageError
 from local_ai_suite.gguf import read_gguf
 from local_ai_suite.hardware import Hardware, detect, measure_read_speed

@@ -13,7 +13,7 @@ from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
 from local_ai_suite.settings import load_settings
 from local_ai_suite.stack import containers, logs, runtime, status
-from local_ai_suite.state import read_run
+from local_ai_suite.stack.state import read_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from local_ai_suite.log import log_to_file
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
 from local_ai_suite.settings import load_settings
-from local_ai_suite.settings_file import ensure_env_file
+from local_ai_suite.settings.file import ensure_env_file
 from local_ai_suite.stack import runtime, services, status
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import copy
 import io
 from typing import TYPE_CHECKING, Any, Literal
 
-from local_ai_suite import dotenv
 from local_ai_suite.errors import UsageError
+from local_ai_suite.settings import dotenv
 
 from . import jsonc
 from .path import Edit, Item, find, same_item

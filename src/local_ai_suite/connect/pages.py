@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import formats, table, values
-from .client import Home
-from .facts import PLACEHOLDER, Facts, Serving
+from .serving import PLACEHOLDER, Facts, Serving
+from .target import Home
 
 if TYPE_CHECKING:
-    from .client import Client
+    from .target import Client
 
 # An example of what is running: the specification's laptop.
 EXAMPLE = Facts(

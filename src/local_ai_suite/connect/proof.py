@@ -14,7 +14,7 @@ from local_ai_suite.errors import SuiteError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .client import Protocol
+    from .target import Protocol
 
 # After a cancel the slot must be free: a short answer on a CPU needs seconds, a long one minutes.
 AFTER_CANCEL = 120.0

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import tunnels, values
-from .client import Client, ConfigFile, Launch
-from .facts import KEY_VARIABLE, PLACEHOLDER
+from .serving import KEY_VARIABLE, PLACEHOLDER
+from .target import Client, ConfigFile, Launch
 from .values import ID
 
 if TYPE_CHECKING:
-    from .client import Home
+    from .target import Home
 
 
 def _vscode_users(home: Home) -> list[Path]:

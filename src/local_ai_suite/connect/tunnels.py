@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .facts import Facts
+    from .serving import Facts
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .client import Target
-from .facts import KEY_VARIABLE, PLACEHOLDER
 from .path import Edit, Item
+from .serving import KEY_VARIABLE, PLACEHOLDER
+from .target import Target
 
 if TYPE_CHECKING:
-    from .facts import Facts, Serving
+    from .serving import Facts, Serving
 
 NAME = "Local AI Suite"
 ID = "local-ai-suite"

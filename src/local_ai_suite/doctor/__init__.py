@@ -10,15 +10,15 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from local_ai_suite.engine.catalog import configured_models
-from local_ai_suite.engine.find import find_engines
+from local_ai_suite.catalog.catalog import configured_models
+from local_ai_suite.engines.find import find_engines
 from local_ai_suite.errors import PortInUse, StackError, SuiteError
 from local_ai_suite.stack.docker import check_models
-from local_ai_suite.state import read_run
+from local_ai_suite.stack.state import read_run
 
 from . import machine, project, tools
 from .check import Check, Report, failure
-from .facts import Facts, folder, gateway_error, gather, port_facts, versions
+from .snapshot import Facts, folder, gateway_error, gather, port_facts, versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from local_ai_suite.engine.find import FoundEngine
+    from local_ai_suite.engines.find import FoundEngine
 
 _CONTROL = "llama"  # every llama.cpp knows it: where it isn't found, nothing can be said
 

@@ -11,11 +11,11 @@ from local_ai_suite.errors import FitError
 from .check import Check, failure, ok, warning
 
 if TYPE_CHECKING:
-    from local_ai_suite.engine.catalog import ModelEntry
+    from local_ai_suite.catalog.catalog import ModelEntry
     from local_ai_suite.hardware import Gpu, Hardware
     from local_ai_suite.settings import Settings
 
-    from .facts import Facts, Folder
+    from .snapshot import Facts, Folder
 
 MIB, GIB = 1 << 20, 1 << 30
 _ROLES = frozenset({"local-chat", "local-code", "local-embed"})

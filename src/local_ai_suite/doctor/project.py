@@ -9,7 +9,7 @@ from local_ai_suite.stack.ports import first_free_port
 from .check import Check, failure, ok, warning
 
 if TYPE_CHECKING:
-    from .facts import Facts, PortFact
+    from .snapshot import Facts, PortFact
 
 _OTHERS = 0o077
 _EXCLUDED = (

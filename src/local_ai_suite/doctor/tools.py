@@ -12,7 +12,7 @@ from .machine import gpus
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .facts import Facts
+    from .snapshot import Facts
 
 _LEAST_PYTHON = (3, 11)
 # Our two images, what they are built from, and the builder's copies of them.

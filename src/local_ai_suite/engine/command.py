@@ -12,10 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from local_ai_suite.catalog.catalog import ModelEntry
+    from local_ai_suite.engines.find import FoundEngine
     from local_ai_suite.fit import FitPlan
-
-    from .catalog import ModelEntry
-    from .find import FoundEngine
 
 # llama-server's "trace" level: the lines that tell buffers and offloaded layers. It shows no
 # prompts (level 5 does).

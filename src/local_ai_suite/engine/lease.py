@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .llama_server import Running
     from .model import Model
-    from .running import Running
 
 
 class Lease:

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     import asyncio
     from pathlib import Path
 
+    from local_ai_suite.catalog.catalog import ModelEntry
     from local_ai_suite.errors import SuiteError
 
-    from .catalog import ModelEntry
+    from .llama_server import Running
     from .planning import Plan
     from .readback import Actual, Deviation
-    from .running import Running
     from .slots import Kept
 
 

@@ -15,10 +15,10 @@ from .ledger import minus
 from .readback import Expected
 
 if TYPE_CHECKING:
+    from local_ai_suite.catalog.catalog import ModelEntry
     from local_ai_suite.hardware import Hardware
     from local_ai_suite.settings import Settings
 
-    from .catalog import ModelEntry
     from .ledger import Bytes
 
 # A context that is good to work with (fit's CONTEXT_GOOD): with at least this much a model is

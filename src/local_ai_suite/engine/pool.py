@@ -28,11 +28,12 @@ from .readback import Actual, compare
 from .watch import look_at_speed, until_gone
 
 if TYPE_CHECKING:
-    from .catalog import ModelEntry
+    from local_ai_suite.catalog.catalog import ModelEntry
+
     from .learning import Notes
     from .ledger import Bytes
+    from .llama_server import Running
     from .planning import Plan, Planner
-    from .running import Running
 
 logger = logging.getLogger(__name__)
 

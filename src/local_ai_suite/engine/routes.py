@@ -13,7 +13,7 @@ from .ledger import Phase
 from .model import Model, status
 
 if TYPE_CHECKING:
-    from .catalog import ModelEntry
+    from local_ai_suite.catalog.catalog import ModelEntry
 
 Use = Literal["generate", "embed", "rerank", "tokens"]
 

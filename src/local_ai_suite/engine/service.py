@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from local_ai_suite import hardware
+from local_ai_suite.catalog.catalog import Catalog, configured_models, find_ggufs
+from local_ai_suite.engines.find import FoundEngine, find_engine
 from local_ai_suite.errors import EngineError, SuiteError
 
 from .bandwidth import MemorySpeed
-from .catalog import Catalog, configured_models, find_ggufs
-from .find import FoundEngine, find_engine
 from .learning import FitMemory
+from .llama_server import Launch
 from .model import Model, ModelUnknown
 from .planning import FitPlanner, capacity
 from .pool import Pool
 from .room import Lessons, Room
-from .running import Launch
 from .slots import SlotStore
 
 if TYPE_CHECKING:

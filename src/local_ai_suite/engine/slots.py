@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from pathlib import Path
 
+    from local_ai_suite.catalog.catalog import ModelEntry
     from local_ai_suite.fit import FitPlan
-
-    from .catalog import ModelEntry
 
 MOST_BYTES = 8 * 2**30
 # The disk is other people's too: this much of it stays free.

@@ -13,8 +13,8 @@ from .readback import compare_speed
 
 if TYPE_CHECKING:
     from .learning import Notes
+    from .llama_server import Running
     from .model import Model
-    from .running import Running
 
 logger = logging.getLogger(__name__)
 

@@ -30,9 +30,9 @@ from .memory import (
 )
 from .plan import MIB, FitPlan
 from .projection import Projector, project
+from .reasons import cautions, reasons_for, shortfall
 from .shape import model_shape
 from .speed import load_seconds, tokens_per_second
-from .words import cautions, reasons_for, shortfall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .words import size_text
+from .reasons import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from local_ai_suite.engine.catalog import ModelEntry, configured_models
+from local_ai_suite.catalog.catalog import ModelEntry, configured_models
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import psutil
 
-from local_ai_suite import compose
 from local_ai_suite.errors import StackError
 from local_ai_suite.stack import probe
 from local_ai_suite.stack.services import READY_PATHS
-from local_ai_suite.state import ProcessId, RunState, ServiceState
+
+from . import compose
+from .state import ProcessId, RunState, ServiceState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

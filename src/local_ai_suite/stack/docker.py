@@ -10,12 +10,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from local_ai_suite import compose, dotenv
-from local_ai_suite.engine.catalog import configured_models
+from local_ai_suite.catalog.catalog import configured_models
 from local_ai_suite.errors import PortInUse, StackError, SuiteError
+from local_ai_suite.settings import dotenv
 from local_ai_suite.stack import mounts
 from local_ai_suite.stack.containers import ASK_TIMEOUT_S, fresh_services, run_docker, stop
-from local_ai_suite.state import RunState
+
+from . import compose
+from .state import RunState
 
 if TYPE_CHECKING:
     import subprocess

@@ -15,7 +15,8 @@ import psutil
 from local_ai_suite.errors import StackError
 from local_ai_suite.stack.services import phase_services
 from local_ai_suite.stack.supervisor import MASTER_KEY_VARIABLE, end_tree, tail
-from local_ai_suite.state import MARKER, RunState, marked_processes, read_run
+
+from .state import MARKER, RunState, marked_processes, read_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable

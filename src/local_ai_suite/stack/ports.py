@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 
 from local_ai_suite.errors import PortInUse
-from local_ai_suite.state import MARKER
+
+from .state import MARKER
 
 _UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 

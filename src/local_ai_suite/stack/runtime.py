@@ -21,7 +21,8 @@ from local_ai_suite.stack import containers, docker, native, probe, status
 from local_ai_suite.stack.ports import check_free
 from local_ai_suite.stack.services import check_phase
 from local_ai_suite.stack.supervisor import tail
-from local_ai_suite.state import exclusive, marked_processes, read_run, write_run
+
+from .state import exclusive, marked_processes, read_run, write_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
     from local_ai_suite.paths import Paths
     from local_ai_suite.settings import Settings
-    from local_ai_suite.state import RunState
+
+    from .state import RunState
 
 POLL_S = 0.1
 ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 (compared with, not bound)

@@ -15,7 +15,7 @@ from local_ai_suite.stack.services import READY_PATHS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from local_ai_suite.state import RunState, ServiceState
+    from .state import RunState, ServiceState
 
 MIB = 1024 * 1024
 # A service that is up answers this from memory; `status` must not hang with one that is stuck.

@@ -24,14 +24,8 @@ from local_ai_suite.settings import load_settings
 from local_ai_suite.stack import probe
 from local_ai_suite.stack.restarts import RestartBudget
 from local_ai_suite.stack.services import ServiceSpec, phase_services
-from local_ai_suite.state import (
-    MARKER,
-    ProcessId,
-    RunState,
-    ServiceState,
-    marked_processes,
-    write_run,
-)
+
+from .state import MARKER, ProcessId, RunState, ServiceState, marked_processes, write_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .facts import visible
-from .words import known, word
+from .grounding import visible
+from .labels import known, word
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#!])")
 # GitHub looks for mentions, references and addresses after Markdown is done, so a backslash doesn't

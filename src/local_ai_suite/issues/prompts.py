@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .facts import visible
+from .grounding import visible
 from .sections import criteria, outline
 
 if TYPE_CHECKING:

@@ -23,10 +23,10 @@ from .slots import Kept, slot_file
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from local_ai_suite.catalog.catalog import ModelEntry
+    from local_ai_suite.engines.find import FoundEngine
     from local_ai_suite.fit import FitPlan
 
-    from .catalog import ModelEntry
-    from .find import FoundEngine
     from .planning import Plan
     from .slots import SlotStore
 

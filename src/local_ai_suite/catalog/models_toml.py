@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from local_ai_suite.errors import SettingsError
-from local_ai_suite.settings_spec import CACHE_TYPES, CONTEXT, COUNT, LAYERS, SECONDS, Reader
+from local_ai_suite.settings.spec import CACHE_TYPES, CONTEXT, COUNT, LAYERS, SECONDS, Reader
 
 if TYPE_CHECKING:
     from pathlib import Path

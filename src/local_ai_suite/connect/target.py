@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from .path import Edit
 
 if TYPE_CHECKING:
-    from .facts import Facts
     from .formats import Format
+    from .serving import Facts
 
 Protocol = Literal["chat", "responses", "messages"]
 # Clients whose setup changes a whole configuration file answer "what goes in" with these.

@@ -13,10 +13,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from local_ai_suite.catalog.catalog import Catalog, configured_models
 from local_ai_suite.engine.bandwidth import MemorySpeed
-from local_ai_suite.engine.catalog import Catalog, configured_models
-from local_ai_suite.engine.find import FoundEngine, find_engines
 from local_ai_suite.engine.learning import FitMemory
+from local_ai_suite.engines.find import FoundEngine, find_engines
 from local_ai_suite.errors import StackError, SuiteError
 from local_ai_suite.gateway.config import load_config
 from local_ai_suite.hardware import Hardware, PathKind, detect, path_kind
@@ -24,14 +24,14 @@ from local_ai_suite.settings import Settings, load_settings
 from local_ai_suite.stack.containers import containers
 from local_ai_suite.stack.docker import check_models, engine_trouble, gpu_inside
 from local_ai_suite.stack.ports import PortHolder, port_holder
-from local_ai_suite.state import RunState, read_run
+from local_ai_suite.stack.state import RunState, read_run
 
 from .architectures import unknown_architectures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from local_ai_suite.engine.catalog import ModelEntry
+    from local_ai_suite.catalog.catalog import ModelEntry
     from local_ai_suite.fit import PartComparison
     from local_ai_suite.paths import Paths
 

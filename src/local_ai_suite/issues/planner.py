@@ -17,10 +17,10 @@ from local_ai_suite.errors import BadAnswer, FitError
 
 from . import prompts
 from .estimate import estimate, working_day
-from .facts import Facts, facts_of
+from .grounding import Facts, facts_of
+from .labels import word
 from .schema_check import violation
 from .sections import SECTIONS, criteria
-from .words import word
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,22 +12,23 @@ import click
 from local_ai_suite.approvals import State, open_gate
 from local_ai_suite.approvals.display import escape_lines
 from local_ai_suite.approvals.terminal import Terminal
-from local_ai_suite.cli.approvals import decide
-from local_ai_suite.cli.output import json_option, show
 from local_ai_suite.client import client_for
 from local_ai_suite.errors import ApprovalError, UsageError
+from local_ai_suite.issues import gh, shadow
+from local_ai_suite.issues.documents import Documents, documents_for
+from local_ai_suite.issues.issue import LARGEST_BYTES, Issue, from_gh, from_text
+from local_ai_suite.issues.labels import LANGUAGES, word
+from local_ai_suite.issues.planner import write_plan
+from local_ai_suite.issues.proposals import COMPONENT, ask_for, proposals, session_of
+from local_ai_suite.issues.render import markdown
+from local_ai_suite.issues.survey import survey
+from local_ai_suite.issues.writer import ServerWriter
 from local_ai_suite.paths import find_paths
-from local_ai_suite.plan import gh, shadow
-from local_ai_suite.plan.documents import Documents, documents_for
-from local_ai_suite.plan.issue import LARGEST_BYTES, Issue, from_gh, from_text
-from local_ai_suite.plan.planner import write_plan
-from local_ai_suite.plan.proposals import COMPONENT, ask_for, proposals, session_of
-from local_ai_suite.plan.render import markdown
-from local_ai_suite.plan.survey import survey
-from local_ai_suite.plan.words import LANGUAGES, word
-from local_ai_suite.plan.writer import ServerWriter
 from local_ai_suite.result import Result
 from local_ai_suite.settings import load_settings
+
+from .approvals import decide
+from .output import json_option, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from local_ai_suite import dotenv
 from local_ai_suite.errors import SettingsError
-from local_ai_suite.settings_spec import (
+
+from . import dotenv
+from .spec import (
     ADDRESS,
     CACHE_TYPES,
     CONTEXT,

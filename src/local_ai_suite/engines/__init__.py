@@ -1,0 +1,1 @@
+"""Which llama-server runs here: finding one, and building one."""
