@@ -81,7 +81,7 @@ def test_only_the_terminal_makes_a_presence() -> None:
 def test_only_the_command_line_knows_the_terminal_and_no_service_does() -> None:
     """So there is no approving over HTTP or MCP: what serves them never reaches a Presence."""
     users = {NAMES[path] for path in MODULES if "approvals.terminal" in imported(path)}
-    assert users <= {"approvals.gate", "cli.approvals", "cli.plan"}
+    assert users <= {"approvals.gate", "cli.approvals", "cli.issues"}
     for path in MODULES:
         if NAMES[path].split(".")[0] in {"gateway", "engine", "wire", "mcp", "rag"}:
             assert not any(name.startswith("approvals") for name in imported(path)), NAMES[path]

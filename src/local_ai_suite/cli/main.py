@@ -63,7 +63,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "ai": ("ai", "ask the local models; files, git, conversations"),
     #
     # Plans and approvals
-    "plan": ("plan", "an issue becomes a plan: make, show, approve, reject"),
+    "plan": ("issues", "an issue becomes a plan: make, show, approve, reject"),
     "approvals": ("approvals", "what waits for a decision: list, approve, reject, audit"),
     #
     # Editors and agents
