@@ -32,8 +32,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# How long a broken exchange waits for word of its engine's death, which comes within milliseconds.
-CAUSE_SECONDS = 0.25
+# How long a broken exchange waits for word of its engine's death. It comes within milliseconds, and
+# within a second or two on a machine that is overloaded, which is when engines are ended. Only an
+# engine that lives on after it broke an answer makes a client wait this long for the error.
+CAUSE_SECONDS = 3.0
 
 Signature = tuple[tuple[str, int, int], ...]
 
