@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent
-DOCS = FOLDER.parent / "docs"
+DOCS = FOLDER.parent / "docs" / "reference"
 sys.path[:0] = [str(FOLDER / "gateway"), str(FOLDER.parent / "tests")]
 
 import measure
@@ -38,7 +38,7 @@ def main() -> int:
     parser.add_argument("--targets", default="relay,litellm,portkey")
     parser.add_argument("--quick", action="store_true", help="a tenth of the requests")
     parser.add_argument("--json", type=Path, help="write everything here, too")
-    parser.add_argument("--write", action="store_true", help="docs/bench-gateway.md and .svg")
+    parser.add_argument("--write", action="store_true", help="docs/reference/bench-gateway.*")
     options = parser.parse_args()
     load = os.getloadavg()[0]
     scale = 0.1 if options.quick else 1.0
@@ -131,7 +131,7 @@ def _ms(value: float | None) -> str:
 
 
 def page(text: str, loads: tuple[float, float]) -> str:
-    """docs/bench-gateway.md."""
+    """docs/reference/bench-gateway.md."""
     cores = os.cpu_count()
     return f"""# The gateway, measured
 

@@ -1,7 +1,7 @@
 """What the images are made of, in MB, as a table: `python tools/image_contents.py [--write]`.
 
 Asks Docker for the sizes of the images that `make up-p1` built, and each image for what lies in its
-environment. `--write` puts the table into docs/docker.md.
+environment. `--write` puts the table into docs/guides/docker.md.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from local_ai_suite.stack import compose
 
-PAGE = Path(__file__).parents[1] / "docs" / "docker.md"
+PAGE = Path(__file__).parents[1] / "docs" / "guides" / "docker.md"
 BEGIN, END = "<!-- contents: begin -->", "<!-- contents: end -->"
 LARGEST = 8
 # Run inside: bytes by top-level name, with bytecode and compiled code told apart.
@@ -70,7 +70,7 @@ def table(image: str) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="Put it into docs/docker.md.")
+    parser.add_argument("--write", action="store_true", help="Put it into docs/guides/docker.md.")
     words = parser.parse_args()
     inference, gateway = compose.images(gpu=False)
     text = "\n".join([*table(gateway), "", *table(inference)])

@@ -1,6 +1,6 @@
-"""docs/settings.md from .env.example and the settings' own table.
+"""docs/reference/settings.md from .env.example and the settings' own table.
 
-python tools/settings_doc.py            writes docs/settings.md
+python tools/settings_doc.py            writes docs/reference/settings.md
 python tools/settings_doc.py --check    fails when it is not up to date
 """
 
@@ -15,7 +15,7 @@ from local_ai_suite.settings import KEYS, Settings
 
 PROJECT = Path(__file__).resolve().parents[1]
 EXAMPLE = PROJECT / ".env.example"
-PAGE = PROJECT / "docs" / "settings.md"
+PAGE = PROJECT / "docs" / "reference" / "settings.md"
 _SETTING = re.compile(r"(#?)([A-Z][A-Z0-9_]*)=(.*)")
 
 HEAD = """# Settings
@@ -59,7 +59,7 @@ def read_example(text: str) -> list[Documented]:
 
 
 def page(text: str) -> str:
-    """The whole of docs/settings.md."""
+    """The whole of docs/reference/settings.md."""
     allowed = {item.name: item.metadata["reader"].allowed for item in fields(Settings)
                if "reader" in item.metadata}  # fmt: skip
     out, section = [HEAD], ""
@@ -82,7 +82,7 @@ def main() -> None:
     made = page(EXAMPLE.read_text(encoding="utf-8"))
     if "--check" in sys.argv:
         if PAGE.read_text(encoding="utf-8") != made:
-            raise SystemExit("docs/settings.md is old: run python tools/settings_doc.py")
+            raise SystemExit("docs/reference/settings.md is old: run python tools/settings_doc.py")
         return
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(made, encoding="utf-8")

@@ -149,7 +149,7 @@ def test_the_policy_is_shown_and_a_wrong_one_is_an_error(
 def test_the_policy_file_in_the_documentation_is_a_right_one(
     lais: Callable[..., tuple[int, str, str]], project: Path
 ) -> None:
-    text = (PROJECT / "docs" / "approvals.md").read_text(encoding="utf-8")
+    text = (PROJECT / "docs" / "guides" / "approvals.md").read_text(encoding="utf-8")
     example = text.split("```toml\n")[1].split("```")[0]
     ask(project)
     policy = find_places(find_paths()).policy
@@ -159,7 +159,7 @@ def test_the_policy_file_in_the_documentation_is_a_right_one(
 
 
 def test_every_command_and_exit_code_is_documented() -> None:
-    text = (PROJECT / "docs" / "approvals.md").read_text(encoding="utf-8")
+    text = (PROJECT / "docs" / "guides" / "approvals.md").read_text(encoding="utf-8")
     for name in ("list", "show", "approve", "reject", "watch", "audit", "audit verify", "policy"):
         assert f"`lais approvals {name}" in text, name
 

@@ -2,8 +2,8 @@
 """The matrix: `python tests/conformance/matrix.py` runs every check and prints what differs.
 
 `--targets direct,relay` takes fewer targets, `--js` the JavaScript SDKs too; `--write` takes what
-it saw into the tables and docs/conformance.md. What stands there is what the tests expect: a
-change either way fails.
+it saw into the tables and docs/reference/conformance.md. What stands there is what the tests
+expect: a change either way fails.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ AREAS = (
 )  # fmt: skip
 TARGETS = ("direct", "relay", "litellm")
 TABLE = FOLDER / "differences.toml"
-PAGE = FOLDER.parents[1] / "docs" / "conformance.md"
+PAGE = FOLDER.parents[1] / "docs" / "reference" / "conformance.md"
 
 Outcomes = dict[str, dict[str, str]]
 
@@ -106,7 +106,7 @@ def write(
 
 
 def render() -> str:
-    """docs/conformance.md, out of the checks and the table."""
+    """docs/reference/conformance.md, out of the checks and the table."""
     known = differences()
     good = {
         name: sum(known.get(key(check), {}).get(name, OK) == OK for check in CHECKS)

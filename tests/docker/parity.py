@@ -2,8 +2,8 @@
 """Native against Docker, request by request: `python tests/docker/parity.py`; needs an engine.
 
 Both stacks run at the same time over the same models and are asked in turn, so that what else
-this machine does disturbs both alike. `--write` writes docs/docker-parity.md. Routes, headers,
-answers and errors must be equal; times are told as ratios of medians and judged by nobody.
+this machine does disturbs both alike. `--write` writes docs/reference/docker-parity.md. Routes,
+headers, answers and errors must be equal; times are told as ratios of medians and judged by nobody.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from stack_project import Project, close, new_project
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PAGE = FOLDER.parents[1] / "docs" / "docker-parity.md"
+PAGE = FOLDER.parents[1] / "docs" / "reference" / "docker-parity.md"
 REPEATS = 15
 TIMEOUT_S = 60.0
 HI = [{"role": "user", "content": "hi"}]

@@ -253,7 +253,7 @@ def test_litellm_starts_in_the_image_that_was_trimmed_for_it(up: Project) -> Non
 
 
 def test_the_gateways_image_stays_under_its_bound(up: Project) -> None:
-    """Above its base, which differs from machine to machine; see docs/docker.md."""
+    """Above its base, which differs from machine to machine; see docs/guides/docker.md."""
     layers = docker("history", "--format", "{{.Size}}", "--human=false", compose.GATEWAY_IMAGE)
     base = docker("history", "--format", "{{.Size}}", "--human=false", os.environ["PYTHON_IMAGE"])
     above = sum(map(int, layers.split())) - sum(map(int, base.split()))

@@ -107,7 +107,7 @@ def test_every_warning_and_failure_says_what_to_do(facts, paths: Paths) -> None:
 
 
 def test_every_check_is_in_the_documentation(facts) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "guides" / "doctor.md").read_text(encoding="utf-8")
     good = facts(hardware=Hardware(gpus=(RTX,)), docker=DockerFacts("28", "2.26", gpu=True))
     for check in preflight(good).checks:
         assert f"\n| {check.name} |" in page, check.name

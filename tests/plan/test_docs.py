@@ -1,4 +1,4 @@
-"""docs/plan.md says what the command does, and nothing that it doesn't."""
+"""docs/guides/plan.md says what the command does, and nothing that it doesn't."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from local_ai_suite.issues.estimate import BUFFER, HOURS, HOURS_PER_DAY
 from local_ai_suite.issues.gh import FIELDS
 from local_ai_suite.issues.planner import ANSWER_TOKENS
 
-TEXT = (Path(__file__).parents[2] / "docs" / "plan.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[2] / "docs" / "guides" / "plan.md").read_text(encoding="utf-8")
 
 
 def test_every_option_is_documented_and_no_other() -> None:

@@ -1,4 +1,4 @@
-"""``.env.example`` and docs/settings.md say what the code reads, no more and no less."""
+"""``.env.example`` and docs/reference/settings.md say what the code reads, no more and no less."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _FIRST = "0" * 64  # what the first line names as the hash before it
 _TAIL = 1 << 20  # a line holds no arguments, only their digest and a short summary
 TORN = "torn_line"
-_HINT = "Nothing will be run. See `lais approvals audit verify`, and docs/approvals.md, 'Broken'."
+_HINT = "Nothing is run. See `lais approvals audit verify`, and docs/guides/approvals.md, 'Broken'."
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,7 +191,7 @@ class Gate:
         if not verdict.ok:
             raise ApprovalError(
                 f"the audit log is not whole ({verdict.problems[0]}); nothing is run",
-                hint="See `lais approvals audit verify`, and docs/approvals.md, 'Broken'.",
+                hint="See `lais approvals audit verify`, and docs/guides/approvals.md, 'Broken'.",
             )
         identity = self._store.get(request_id).id
         with self._running(identity):

@@ -1,7 +1,7 @@
 """Where the queue, its key and the audit's head lie, and how private files are made.
 
 The suite's state folder usually lies inside the project, and the project is often the workspace
-that a model's tools may write. The queue and the key must lie outside it (docs/approvals.md), so
+that a model's tools may write. The queue and the key lie outside it (docs/guides/approvals.md), so
 that state inside the project is left for a folder of the same person under ``~/.local/state``.
 The audit's head lies in a second folder (``~/.config``): who replaces the first one as a whole,
 from a backup for instance, is found out.

@@ -104,7 +104,7 @@ def load_policy(path: Path) -> Policy:
         raise SettingsError(f"{path}: {exc}", hint=_HINT) from exc
 
 
-_HINT = "docs/approvals.md shows a whole policy file. Until it is right, nothing is approved."
+_HINT = "docs/guides/approvals.md shows a policy file. Until yours is right, nothing is approved."
 
 
 def read_policy(table: Mapping[str, Any]) -> Policy:

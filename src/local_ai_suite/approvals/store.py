@@ -208,7 +208,7 @@ class Store:
         if not self._sealed(rows[0]):
             raise ApprovalError(
                 f"request {rows[0][0]!r} was changed from outside: its seal is broken",
-                hint="Nothing of it will be run. docs/approvals.md, 'Broken', says how to go on.",
+                hint="Nothing of it is run. docs/guides/approvals.md, 'Broken', says how to go on.",
             )
         return self._read(rows[0])
 

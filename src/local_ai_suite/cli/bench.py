@@ -1,4 +1,4 @@
-"""``lais bench``: how fast the running stack is here, against the specification's criteria."""
+"""``lais bench``: how fast the running stack is here, against the criteria of phase 1."""
 
 from __future__ import annotations
 

@@ -37,7 +37,8 @@ def settings_command(as_json: bool) -> int:
         f"{'*' if row['changed'] else ' '} {row['key']:<22} {_shown(row):<{_WIDTH}} {row['source']}"
         for row in rows
     ]
-    text = "\n".join([*lines, "", "* differs from the default. docs/settings.md explains each."])
+    legend = "* differs from the default. docs/reference/settings.md explains each."
+    text = "\n".join([*lines, "", legend])
     result = Result("settings", text, {"settings": rows}, warnings=settings.warnings)
     return show(result, as_json=as_json)
 
