@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from doc_pages.clients import EXAMPLE
 from local_ai_suite.connect import table, values
-from local_ai_suite.connect.pages import EXAMPLE
 from local_ai_suite.connect.serving import Serving
 
 if TYPE_CHECKING:

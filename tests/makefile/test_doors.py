@@ -56,17 +56,6 @@ def test_each_make_target_that_the_readmes_name_exists() -> None:
         assert named <= TARGETS, name
 
 
-def test_each_link_of_the_documents_leads_somewhere() -> None:
-    pages = [ROOT / "README.md", ROOT / "README.ko.md", *(ROOT / "docs").rglob("*.md")]
-    dead = [
-        f"{page.relative_to(ROOT)}: {link}"
-        for page in pages
-        for link in re.findall(r"\]\(([^)#\s]+)", page.read_text())
-        if "://" not in link and not (page.parent / link).exists()
-    ]
-    assert not dead
-
-
 def test_each_command_that_the_readmes_name_exists() -> None:
     from local_ai_suite.cli.main import VERBS
 

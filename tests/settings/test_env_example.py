@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
+from doc_pages.settings import read_example
 from local_ai_suite.paths import Paths
 from local_ai_suite.settings import KEYS, Settings, dotenv, load_settings
 
 PROJECT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(PROJECT / "tools"))
-
-from settings_doc import PAGE, page, read_example  # noqa: E402
 
 TEXT = (PROJECT / ".env.example").read_text(encoding="utf-8")
 BLOCKS = read_example(TEXT)
@@ -59,7 +56,3 @@ def test_the_models_of_the_specification_stand_as_examples() -> None:
         "#CODE_MODEL=qwen2.5-coder-7b-q4_k_m.gguf",
     ):
         assert line in TEXT.splitlines()
-
-
-def test_the_page_is_made_from_the_example() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(TEXT), "run python tools/settings_doc.py"

@@ -1,4 +1,4 @@
-"""docs/clients/: a page per client and the overview, from the table; ``tools/client_pages.py``."""
+"""docs/clients/: a page per client and the overview, from the table of `lais connect`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import formats, table, values
-from .serving import PLACEHOLDER, Facts, Serving
-from .target import Home
+from local_ai_suite.connect import formats, table, values
+from local_ai_suite.connect.serving import PLACEHOLDER, Facts, Serving
+from local_ai_suite.connect.target import Home
 
 if TYPE_CHECKING:
-    from .target import Client
+    from local_ai_suite.connect.target import Client
 
-# An example of what is running: the specification's laptop.
+# An example of what is running: a laptop with a small card.
 EXAMPLE = Facts(
     base_url="http://localhost:8000/v1",
     chat=Serving("local-chat", 8192, 2048, tools=True, fim=False),
@@ -24,7 +24,7 @@ EXAMPLE = Facts(
 )
 _HOME = Home(Path("~"), {})
 _FENCES = {"jsonc": "jsonc", "yaml": "yaml", "toml": "toml", "dotenv": "sh"}
-_MADE = "<!-- Made by `python tools/client_pages.py` from the table of clients; don't edit. -->\n"
+_MADE = "<!-- Made by `make docs` from the table of clients; don't edit. -->\n"
 
 
 def pages() -> dict[str, str]:

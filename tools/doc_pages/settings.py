@@ -1,27 +1,21 @@
-"""docs/reference/settings.md from .env.example and the settings' own table.
-
-python tools/settings_doc.py            writes docs/reference/settings.md
-python tools/settings_doc.py --check    fails when it is not up to date
-"""
+"""docs/reference/settings.md, from .env.example and the settings' own table."""
 
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from local_ai_suite.settings import KEYS, Settings
 
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 EXAMPLE = PROJECT / ".env.example"
-PAGE = PROJECT / "docs" / "reference" / "settings.md"
 _SETTING = re.compile(r"(#?)([A-Z][A-Z0-9_]*)=(.*)")
 
 HEAD = """# Settings
 
 `.env` in the project folder. The first `make up-p1` makes it from `.env.example` with a random key
-of its own and file mode 600, and never changes it again. Made by `python tools/settings_doc.py`
+of its own and file mode 600, and never changes it again. Made by `make docs`
 from `.env.example`; a test keeps both and the code together.
 
 What counts, from weak to strong: the default, `.env`, the environment, a flag on the command line.
@@ -58,12 +52,12 @@ def read_example(text: str) -> list[Documented]:
     return blocks
 
 
-def page(text: str) -> str:
-    """The whole of docs/reference/settings.md."""
+def page() -> str:
+    """The whole page."""
     allowed = {item.name: item.metadata["reader"].allowed for item in fields(Settings)
                if "reader" in item.metadata}  # fmt: skip
     out, section = [HEAD], ""
-    for block in read_example(text):
+    for block in read_example(EXAMPLE.read_text(encoding="utf-8")):
         if block.section != section:
             section = block.section
             out.append(f"## {section}\n")
@@ -76,17 +70,3 @@ def page(text: str) -> str:
             rows.append(f"- {what}: `{key}={value}`")
         out.append("\n".join(rows) + "\n")
     return "\n".join(out)
-
-
-def main() -> None:
-    made = page(EXAMPLE.read_text(encoding="utf-8"))
-    if "--check" in sys.argv:
-        if PAGE.read_text(encoding="utf-8") != made:
-            raise SystemExit("docs/reference/settings.md is old: run python tools/settings_doc.py")
-        return
-    PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(made, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,121 @@
+"""The documentation: every page is found from its index, and the generated ones are new."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from doc_pages.decisions import HEADING
+from doc_pages.table import DOCS, made
+
+ROOT = DOCS.parent
+READMES = [ROOT / "README.md", ROOT / "README.ko.md"]
+PAGES = sorted(DOCS.rglob("*.md"))
+OTHERS = [
+    path
+    for path in (ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *ROOT.glob("*/*/README.md"))
+    if path.is_file()
+]
+ALL = [*READMES, *PAGES, *OTHERS]
+# What a user reads; the others are for people who change the suite.
+FOR_USERS = [
+    *READMES,
+    *(p for p in PAGES if p.relative_to(DOCS).parts[0] not in {"decisions", "internals"}),
+]
+
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def words(page: Path) -> str:
+    """The page without its code."""
+    return FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+def links(page: Path) -> list[tuple[Path, str]]:
+    """File and anchor of each link that stays in the project."""
+    found = []
+    for target in LINK.findall(words(page)):
+        if "://" not in target and not target.startswith("mailto:"):
+            file, _, anchor = target.partition("#")
+            found.append(((page.parent / file).resolve() if file else page, anchor))
+    return found
+
+
+def anchors(page: Path) -> set[str]:
+    """What GitHub makes of the page's headings."""
+    found: set[str] = set()
+    for line in words(page).splitlines():
+        if title := re.match(r"#{1,6} +(.*)", line):
+            text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title[1])
+            slug = re.sub(r"[^\w\- ]", "", text.strip().lower()).replace(" ", "-")
+            number = 1
+            unique = slug
+            while unique in found:
+                unique, number = f"{slug}-{number}", number + 1
+            found.add(unique)
+    return found
+
+
+@pytest.mark.parametrize("page", ALL, ids=name)
+def test_each_link_leads_to_a_file_and_each_anchor_to_a_heading(page: Path) -> None:
+    for file, anchor in links(page):
+        assert file.exists(), f"{name(page)} links to {file}, which is not there"
+        if anchor and file.suffix == ".md":
+            assert anchor in anchors(file), f"{name(page)}: no heading #{anchor} in {name(file)}"
+
+
+def reachable_from(start: Path) -> set[Path]:
+    seen, left = set(), [start]
+    while left:
+        page = left.pop()
+        if page not in seen:
+            seen.add(page)
+            left += [file for file, _ in links(page) if file.suffix == ".md" and file.is_file()]
+    return seen
+
+
+def test_every_page_is_reachable_from_the_index() -> None:
+    lost = set(PAGES) - reachable_from(DOCS / "README.md")
+    assert not lost, f"link these from docs/README.md: {sorted(map(name, lost))}"
+
+
+@pytest.mark.parametrize("readme", READMES, ids=name)
+def test_both_readmes_lead_to_the_index(readme: Path) -> None:
+    assert (DOCS / "README.md") in {file for file, _ in links(readme)}
+
+
+@pytest.mark.parametrize("page", FOR_USERS, ids=name)
+def test_a_users_page_names_no_decision_by_number_and_no_specification(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    numbered = re.findall(r"\bdecisions? \[?\d{3,4}|\b결정 \[?\d{3,4}", text, re.IGNORECASE)
+    assert not numbered, "say what was decided, or link words to the record"
+    assert "specification" not in text.lower()
+
+
+@pytest.mark.parametrize("page", made())
+def test_a_generated_page_is_what_its_maker_makes(page: str) -> None:
+    assert (DOCS / page).is_file(), "run make docs"
+    assert (DOCS / page).read_text(encoding="utf-8") == made()[page], "run make docs"
+
+
+def test_no_page_of_a_client_is_left_without_a_maker() -> None:
+    # The matrix is made from runs of the real clients.
+    there = {f"clients/{path.name}" for path in (DOCS / "clients").glob("*.md")}
+    assert there - {"clients/matrix.md"} <= made().keys()
+
+
+@pytest.mark.parametrize("record", sorted((DOCS / "decisions").glob("[0-9]*.md")), ids=name)
+def test_a_record_begins_with_its_number_and_what_was_decided(record: Path) -> None:
+    first = record.read_text(encoding="utf-8").split("\n", 1)[0]
+    heading = HEADING.fullmatch(first)
+    assert heading, f"{first!r} is not '# {record.name[:4]}. What was decided'"
+    assert heading[1] == record.name[:4]
+    assert not heading[2][0].islower()
+    assert f"]({record.name})" in (DOCS / "decisions" / "README.md").read_text(encoding="utf-8")

@@ -1,0 +1,22 @@
+"""Every generated page, by its place in docs/, and what makes it."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from doc_pages import clients, command_line, decisions, settings
+
+PROJECT = Path(__file__).resolve().parents[2]
+DOCS = PROJECT / "docs"
+
+
+@cache
+def made() -> dict[str, str]:
+    """Page's path below docs/ -> its whole text."""
+    return {
+        "reference/settings.md": settings.page(),
+        "reference/cli.md": command_line.page(),
+        "decisions/README.md": decisions.page(DOCS / "decisions"),
+        **{f"clients/{name}": text for name, text in clients.pages().items()},
+    }
