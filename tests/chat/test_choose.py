@@ -36,6 +36,39 @@ def test_on_questions_it_was_not_made_from_it_errs_towards_chat() -> None:
     assert len(missed) <= 0.25 * len(questions), missed
 
 
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_a_hundred_fresh_questions_in_each_language(language: str) -> None:
+    lines = (HERE / "questions_fresh.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    rows = [line.split("\t") for line in lines]
+    questions = [(label, text) for label, spoken, text in rows if spoken == language]
+    assert len(questions) == 100
+    missed = wrong(questions)
+    assert [text for label, text in missed if label == "chat"] == []
+    assert len(missed) <= 5, missed
+
+
+@pytest.mark.parametrize(
+    "prose",
+    [
+        "capital", "therapist", "rapid", "escape from the cape", "capitalism in Chapito's days",
+        "수도(capital)는 어디야?", "gif 문제", "서울(한국)에서 뭘 먹지?", "GDP(국내총생산)가 뭐야?",
+        "Which book(s) should I read?", "What is there to see in Washington D.C.?",
+        "Who was J.R.R. Tolkien?",
+    ],
+)  # fmt: skip
+def test_a_sign_inside_a_word_of_prose_is_no_sign(prose: str) -> None:
+    choice = choose(prose)
+    assert choice.kind == "chat"
+    assert not any("word of programming" in said for said in choice.because)
+
+
+@pytest.mark.parametrize(
+    "text", ["git에서 되돌리기", "main.py에서 왜 이래", "React로 만든 앱", "SQL을 짜줘"]
+)
+def test_a_korean_particle_ends_a_latin_word(text: str) -> None:
+    assert choose(text).kind == "code"
+
+
 @pytest.mark.parametrize("name", ["main.py", "src/App.TSX", "Makefile.mk", "a/b.sql"])
 def test_a_source_file_that_comes_along_makes_it_a_code_question(name: str) -> None:
     choice = choose("what is this?", [name])

@@ -75,25 +75,37 @@ def _signals() -> list[tuple[str, re.Pattern[str], int]]:
     if _cache:
         return _cache
     words = signals.joined
-    suffixes = "|".join(sorted(CODE_SUFFIXES, key=len, reverse=True))
-    file = rf"(?<![\w.])[\w./-]*\w\.(?:{suffixes})\b(?!\.\w)|\b(?:Make|Docker)file\b"
+    long = "|".join(sorted((s for s in CODE_SUFFIXES if len(s) > 1), key=len, reverse=True))
+    short = "".join(sorted(s for s in CODE_SUFFIXES if len(s) == 1))
+    # A suffix of one letter needs a name before it: "D.C." and "J.R.R." are none.
+    suffixed = rf"(?:\w\.(?:{long})|[a-z0-9_]{{2}}\.[{short}])"
+    file = rf"(?<![\w.])[\w./-]*{suffixed}\b(?!\.\w)|\b(?:Make|Docker)file\b"
     trace = r"Traceback \(most recent|^\s+at [\w.$]+\(|\b[A-Z]\w+(?:Error|Exception)\b"
-    any_case = re.IGNORECASE | re.MULTILINE
+    tools = words(signals.NAMED_TOOLS)
+    named_tool = rf"(?<=[^\s.!?] )\b(?:{tools})\b|\b(?:{tools})(?=[가-힣])"
+    # ASCII: a Latin word ends where a Korean particle is attached to it ("git에서").
+    any_case = re.IGNORECASE | re.MULTILINE | re.ASCII
     for name, pattern, weight, flags in (
         ("a code block", r"```|`[^`\n]{2,}`", 2, any_case),
-        ("a stack trace", trace, 2, re.MULTILINE),
+        ("a stack trace", trace, 2, re.MULTILINE | re.ASCII),
         ("a source file", file, 2, any_case),
         ("code", words(signals.CODE), 2, any_case),
-        ("mixedCase", r"\b[a-z]{1,40}_[a-z]|\b[a-z][a-z0-9]{0,40}[A-Z]\w", 2, 0),
+        ("mixedCase", r"\b[a-z]{1,40}_[a-z]|\b[a-z][a-z0-9]{0,40}[A-Z]\w", 2, re.ASCII),
         ("a programming term", rf"\b(?:{words(signals.TERMS)})\b", 2, any_case),
         # Capitals tell the language from the snake and the metal.
-        ("a language's name", r"(?<!Monty )\bPython\b|\b(?:Rust|Golang|Kotlin|Scala)\b", 2, 0),
+        (
+            "a language's name",
+            r"(?<!Monty )\bPython\b|\b(?:Rust|Golang|Kotlin|Scala)\b",
+            2,
+            re.ASCII,
+        ),
+        ("a tool or library", named_tool, 2, re.ASCII),
         ("a tool or library", rf"\b(?:{words(signals.TOOLS)})(?![\w-])", 2, any_case),
-        ("a programming term", words(signals.KOREAN_TERMS), 2, any_case),
+        ("a programming term", signals.korean(signals.KOREAN_TERMS), 2, any_case),
         ("a language's name", rf"\b(?:{words(signals.WEAK_LANGUAGES)})\b", 1, any_case),
         ("a word of programming", rf"\b(?:{words(signals.WEAK_WORDS)})s?\b", 1, any_case),
         ("an act of programming", rf"\b(?:{words(signals.WEAK_ACTS)})\b", 1, any_case),
-        ("a word of programming", words(signals.WEAK_KOREAN), 1, any_case),
+        ("a word of programming", signals.korean(signals.WEAK_KOREAN), 1, any_case),
     ):
         _cache.append((name, re.compile(pattern, flags), weight))
     return _cache
