@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import time
 import tracemalloc
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +20,6 @@ from local_ai_suite.gguf import read_gguf
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 GOOD = build(LLAMA, LLAMA_TENSORS)
 HUGE = 1 << 60
@@ -49,9 +50,15 @@ def read(tmp_path: Path) -> Callable[[bytes], None]:
     [
         (b"", "is empty", "download"),
         (b"GG", "not a GGUF file", "download"),
-        (b"<!DOCTYPE html>", "not a GGUF file", "web page"),
-        (b"version https://git-lfs.github.com/spec/v1", "not a GGUF file", "git lfs pull"),
-        (b"ggjt\x03\0\0\0", "not a GGUF file", "before August 2023"),
+        (b"<!DOCTYPE html>", "but a web page", "download it again"),
+        (b"\xef\xbb\xbf\n <html>", "but a web page", "download it again"),
+        (b'{"error":"Invalid credentials"}', "but an error message", "download"),
+        (b"Entry not found", "but an error message", "download"),
+        (b"version https://git-lfs.github.com/spec/v1", "but a Git LFS pointer", "git lfs pull"),
+        (b"versions of things", "starts with b'vers'", "download"),
+        (b"ggjt\x03\0\0\0", "a GGML file from before August 2023", "GGUF of the same"),
+        (b"PK\x03\x04", "but a zip archive", "Unpack"),
+        (bytes(200), "but zeros", "fetch the file again"),
         (b"GGUF\0\0\0\x03" + bytes(16), "big-endian", "little-endian"),
         (header(0, 0, version=1), "GGUF version 1", "current"),
         (header(0, 0, version=77), "GGUF version 77", "current"),
@@ -107,6 +114,27 @@ def test_a_truncated_download_says_so_at_every_length(read: Callable[[bytes], No
     read(GOOD)
 
 
+@pytest.mark.parametrize(
+    ("tensor_bytes", "kept", "words"),
+    [(453_000_000, 95_600_000, "95 of 453 MB"), (453_000_000, 452_999_999, "452 of 453 MB"),
+     (453_000_000, 453_000_050, "453,000,050 of 453,000,080 bytes"),
+     (18_000_000_000, 3_000_000_000, "3 of 18 GB"), (720_000, 100_000, "100 of 720 KB")],
+)  # fmt: skip
+def test_a_file_that_is_not_whole_says_how_much_of_it_is_there(
+    tmp_path: Path, tensor_bytes: int, kept: int, words: str
+) -> None:
+    rows = tensor_bytes // 144
+    head = header(1, 1) + string("general.architecture") + struct.pack("<I", 8) + string("llama")
+    head += string("t") + struct.pack("<IQQIQ", 2, 256, rows, 12, 0)  # Q4_K: 144 bytes a block
+    path = tmp_path / "model.gguf"
+    path.write_bytes(head)
+    os.truncate(path, kept)  # a hole: the data is never read
+    with pytest.raises(GgufError, match="is not whole") as caught:
+        read_gguf(path)
+    assert f"{words} are there" in caught.value.message
+    assert "pull" not in caught.value.hint  # whether it was ever pulled, nobody knows
+
+
 def test_padding_cut_off_after_the_last_tensor_is_no_damage(read: Callable[[bytes], None]) -> None:
     data = build({"general.architecture": "llama"}, {"a": ((256, 1), Q4_K)})
     read(data[: len(data) - 16])  # 144 bytes of data, padded to 160
@@ -155,11 +183,52 @@ def test_a_sparse_header_is_not_read_without_end(tmp_path: Path) -> None:
 def test_a_folder_a_pipe_and_a_missing_file_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(GgufError, match="does not exist"):
         read_gguf(tmp_path / "none.gguf")
-    with pytest.raises(GgufError, match="is not a file"):
+    with pytest.raises(GgufError, match="is a folder"):
         read_gguf(tmp_path)
     os.mkfifo(tmp_path / "pipe.gguf")
     with pytest.raises(GgufError, match="is not a file"):
         read_gguf(tmp_path / "pipe.gguf")
+
+
+def _raises(number: int) -> Callable[..., object]:
+    def fail(*_: object, **__: object) -> object:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [
+        (errno.EACCES, "chmod u+r"),
+        (errno.EPERM, "chmod u+r"),
+        (errno.EIO, "still plugged in"),
+        (errno.ESTALE, "still plugged in"),
+        (errno.EMFILE, "too many files open"),
+        (errno.EBADMSG, "ls -l"),
+    ],
+)
+def test_the_hint_for_an_unreadable_file_fits_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, hint: str
+) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(GOOD)
+    monkeypatch.setattr(Path, "open", _raises(number))
+    with pytest.raises(GgufError, match="cannot be read") as caught:
+        read_gguf(path)
+    assert hint in caught.value.hint
+
+
+def test_names_that_no_file_can_have_are_an_error_in_words(tmp_path: Path) -> None:
+    with pytest.raises(GgufError) as caught:
+        read_gguf(tmp_path / ("x" * 300 + ".gguf"))
+    assert "that long" in caught.value.hint
+    with pytest.raises(GgufError, match="cannot be the name"):
+        read_gguf(tmp_path / "a\0b.gguf")
+    (tmp_path / "ring.gguf").symlink_to(tmp_path / "ring.gguf")
+    with pytest.raises(GgufError) as caught:
+        read_gguf(tmp_path / "ring.gguf")
+    assert "circle" in caught.value.hint
 
 
 FUZZ = settings(

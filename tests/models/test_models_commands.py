@@ -103,6 +103,27 @@ def test_a_model_that_was_set_and_is_not_there_is_an_error(
     assert "gone.gguf" in answer(capsys)["error"]["message"]
 
 
+# inspect
+
+
+def test_inspect_tells_a_folder_from_a_file_and_names_what_is_in_it(models: Path, capsys) -> None:
+    (models / "qwen").mkdir()
+    (models / "qwen" / "talk.gguf").write_bytes(model_bytes())
+    (models / "empty").mkdir()
+    assert lais("models", "inspect", "qwen", "--json") == 4
+    error = answer(capsys)["error"]
+    assert "qwen is a folder" in error["message"]
+    assert "talk.gguf" in error["hint"]
+    assert lais("models", "inspect", str(models / "empty"), "--json") == 4
+    assert answer(capsys)["error"]["hint"] == "No GGUF file is in it."
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 300, "\x1b[2J", "no/such/thing"])
+def test_inspect_has_words_for_names_that_are_no_file(models: Path, name: str, capsys) -> None:
+    assert lais("models", "inspect", name, "--json") == 4
+    assert answer(capsys)["error"]["code"] in {"model", "gguf_invalid"}
+
+
 # recommended
 
 

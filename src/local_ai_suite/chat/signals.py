@@ -11,18 +11,21 @@ TERMS = r"""
 refactor\w* | unit tests? | linked lists? | regex\w* | regular expressions? | stack ?trace
 segmentation fault | segfault | null pointer | compil(?:e|er|ation) errors? | syntax error
 runtime error | type error | pull request | merge conflict | time complexity | big[- ]o
-quicksort | binary search | hash ?map | for loop | while loop | data structures? | sql | bash (?:script|command|function|one-liner|shell)s?
+quicksort | binary search | hash ?map | for loop | while loop | data structures? | sql
+bash (?:script|command|function|one-liner|shell)s?
 shell script | api endpoints? | rest api | unittest | async(?:hronous)? function
 abstract class | memory leak | race condition | deadlock | stdin | stdout | docker ?compose
 codebase | source code | boilerplate code | dependency injection | recursi(?:on|ve)
 debug(?:ger|ging)? | arrays? | parsers? | thread[- ]safe\w* | multi-?thread\w* | mutex
 garbage collect\w* | closures? (?:to|in|and|work) | explain closures | python decorators?
 list comprehensions? | iterators? | virtual env\w* | venv
-(?:last|git|initial) commit | (?:squash|revert|amend|cherry-pick) commits? | databases? | booleans? | backend | frontend | async
+(?:last|git|initial) commit | (?:squash|revert|amend|cherry-pick) commits? | databases?
+booleans? | backend | frontend | async
 async/await | reverse a string | (?:web )?(?:scraper|crawler)s? | goroutines? | monads? | functors?
 polymorphism | dependency inversion | containers? exits? | one-liners? | tcp | udp | sockets?
 port \d{2,5} | localhost | key exists | dictionary key | key in a dictionary | type hints?
-src/ | stack overflow | heap size | pointer arithmetic | smart pointers? | explain pointers | enums? | structs? | lambdas? | subprocess
+src/ | stack overflow | heap size | pointer arithmetic | smart pointers? | explain pointers
+enums? | structs? | lambdas? | subprocess
 concurren\w+ | big endian | bitwise | hexadecimal | binary tree | linked list
 object-oriented | design patterns? | singleton | unix | posix | makefile | docker\w* | kubectl
 crash dump | core dump | command line | cli | sdk
@@ -30,7 +33,8 @@ sort (?:a|an|the) (?:map|list|dict\w*|slice|vector) | (?:tests?|build) (?:fails?
 ci/cd | cannot import | import error | undefined reference | chmod | grep | sed | awk
 cron ?job | ssh | env(?:ironment)? variables? | jwt | oauth | cors | http | orm | csv | xml
 utf-8 | programming | programmer | coding | software | linter | ide | type inference
-middleware | schema | websockets? | off-by-one | null reference | semaphores? | npm | 404 from | rest endpoints?
+middleware | schema | websockets? | off-by-one | null reference | semaphores? | npm | 404 from
+rest endpoints?
 (?:pip|npm|cargo|poetry|brew|conda) (?:install|add|build|run|test|lock|update)
 uv (?:add|sync|run|lock|pip) | circular imports?
 """
@@ -64,7 +68,8 @@ KOREAN_TERMS = r"""
 가상 ?환경 | 라이브러리 | 고루틴 | 쓰레드 | 싱글[톤턴] | 의존성 ?주입 | 머지 ?충돌 | 깃 ?충돌
 """
 WEAK_LANGUAGES = r"""
-python | java | rust | go | swift | ruby | scala | perl | lua | dart | haskell | express | C | react | flask | angular | maven | cargo | poetry
+python | java | rust | go | swift | ruby | scala | perl | lua | dart | haskell | express | C
+react | flask | angular | maven | cargo | poetry
 pip | uv | bash
 """
 WEAK_WORDS = r"""

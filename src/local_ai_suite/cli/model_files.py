@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import stat
 from typing import TYPE_CHECKING
 
-from local_ai_suite.catalog.catalog import configured_models
+from local_ai_suite.catalog.catalog import configured_models, find_ggufs
 from local_ai_suite.errors import ModelError, SuiteError
 from local_ai_suite.paths import expanded
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from local_ai_suite.paths import Paths
     from local_ai_suite.settings import Settings
 
+_SHOWN = 5  # names in a hint
+
 
 def find_model(name: str, settings: Settings, paths: Paths) -> Path:
     """A file by its path, by its name in the models folder (with or without ``.gguf``), or by a
@@ -22,18 +25,35 @@ def find_model(name: str, settings: Settings, paths: Paths) -> Path:
     wanted = expanded(name)
     places = [wanted, folder / wanted, folder / f"{name}.gguf"]
     for place in places:
-        if place.is_file():
+        try:
+            mode = place.stat().st_mode
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError):  # no rights, a name too long, a NUL: the reader says it well
             return place
+        if stat.S_ISDIR(mode):
+            raise _is_folder(name, place)
+        return place
     if served := _served_as(name, settings, paths):
         return served
     low = name.lower().removesuffix(".gguf")
     near = sorted(p for p in folder.glob("**/*.gguf") if p.stem.lower() == low)
     if near:
         return near[0]
-    there = ", ".join(sorted(p.name for p in folder.glob("**/*.gguf"))[:5])
+    there = ", ".join(sorted(p.name for p in folder.glob("**/*.gguf"))[:_SHOWN])
     raise ModelError(
         f"{name}: no such file, here or in {folder}",
         hint=f"There is: {there}" if there else "`lais models pull NAME` downloads one.",
+    )
+
+
+def _is_folder(name: str, folder: Path) -> ModelError:
+    inside = [path.relative_to(folder).as_posix() for path in find_ggufs(folder)]
+    few = ", ".join(inside[:_SHOWN]) + (" ..." if len(inside) > _SHOWN else "")
+    return ModelError(
+        f"{name} is a folder; a model is a file",
+        hint=f"Name one of its files: {few}" if inside else "No GGUF file is in it.",
+        path=str(folder),
     )
 
 

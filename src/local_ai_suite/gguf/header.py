@@ -9,6 +9,7 @@ costs what a small one costs. The data of the tensors is never read.
 
 from __future__ import annotations
 
+import errno
 import stat
 import struct
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ KEPT_STRINGS = 256
 KEPT_STRING_BYTES = 8 << 20
 
 _CHUNK = 1 << 20
+_TELLING_BYTES = 64  # of a file that is no GGUF: enough to see what it is
 _INT64_MAX = (1 << 63) - 1
 _STRING, _ARRAY = 8, 9
 # gguf_type -> (struct code, name)
@@ -52,6 +54,24 @@ _SCALARS: dict[int, tuple[str, str]] = {
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
 
 DAMAGED = "The file is damaged or was not downloaded completely; download it again."
+CUT_SHORT = "A download or a copy stopped early: fetch the whole file again."
+
+_HELP_BY_ERRNO = {
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM),
+        "You may not read it: `ls -l` shows whose it is. `chmod u+r FILE`, or `chmod u+x` on "
+        "the folders above it, lets its owner in.",
+    ),
+    **dict.fromkeys(
+        (errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN),
+        "Its disk does not answer: is it still plugged in and mounted?",
+    ),
+    errno.ELOOP: "It is a link that leads in a circle: `ls -l` shows where to.",
+    errno.ENAMETOOLONG: "No file has a name that long: check what was typed.",
+    errno.ENOTDIR: "A part of the path is a file, not a folder: check the path.",
+    errno.EMFILE: "This program has too many files open: end something, then try again.",
+}
+"""What helps, by the reason that the system gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +115,10 @@ class Header:
 def read_header(path: Path, *, shard: int = 0) -> Header:
     """Read and check one file's header; raises :class:`GgufError` that names the offset."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for its writer
-            raise GgufError(f"{path} is not a file", hint="Name a GGUF file.", path=str(path))
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):  # opening a pipe would wait for its writer
+            what = "a folder, not a file" if stat.S_ISDIR(mode) else "not a file"
+            raise GgufError(f"{path} is {what}", hint="Name a GGUF file.", path=str(path))
         with path.open("rb") as file:
             size = file.seek(0, 2)
             file.seek(0)
@@ -110,8 +132,12 @@ def read_header(path: Path, *, shard: int = 0) -> Header:
     except OSError as exc:
         raise GgufError(
             f"{path} cannot be read: {exc.strerror or exc}",
-            hint="Check that it is a file and its permissions (`ls -l`).",
+            hint=_HELP_BY_ERRNO.get(exc.errno or 0, "`ls -l` shows what it is and whose."),
             path=str(path),
+        ) from exc
+    except ValueError as exc:  # a NUL in the name
+        raise GgufError(
+            f"{str(path)!r} cannot be the name of a file", hint="Check what was typed."
         ) from exc
 
 
@@ -145,11 +171,11 @@ class _Reader:
     def _magic_and_version(self) -> int:
         if self._size == 0:
             raise self._error("the file is empty")
-        magic = bytes(self._take(4, "magic")) if self._size >= 4 else b""
-        if magic != MAGIC:
-            raise self._error(
-                f"not a GGUF file: it starts with {magic!r}", hint=_what_it_is(self._path, magic)
-            )
+        self._fetch(min(self._size, _TELLING_BYTES), "its first bytes")
+        if not self._bytes.startswith(MAGIC):
+            what, hint = _what_it_is(self._path, bytes(self._bytes[:_TELLING_BYTES]))
+            raise self._error(f"not a GGUF file but {what}", hint=hint)
+        self._at = len(MAGIC)
         version = self._u32("version")
         if version & 0xFFFF == 0 and version:
             raise self._error(
@@ -251,6 +277,7 @@ class _Reader:
     ) -> tuple[Tensor, ...]:
         """Sizes and absolute offsets, checked against the file's end."""
         tensors: list[Tensor] = []
+        whole = 0
         for name, shape, kind, offset in rows:
             elements = 1
             for size in shape:
@@ -265,16 +292,14 @@ class _Reader:
             if offset % alignment:
                 raise self._error(f"tensor {name} has the unaligned offset {offset}")
             n_bytes = elements // kind.block * kind.block_bytes
-            end = data_offset + offset + n_bytes
-            if end > self._size:
-                missing = end - self._size
-                raise self._error(
-                    f"the file is truncated: tensor {name} ends at byte {end}, the file has "
-                    f"{self._size} ({missing / self._size:.0%} more are missing at least)",
-                    hint="The download stopped early; `lais models pull` resumes it.",
-                    truncated=True,
-                )
+            whole = max(whole, data_offset + offset + n_bytes)
             tensors.append(Tensor(name, shape, kind, data_offset + offset, n_bytes, self._shard))
+        if whole > self._size:
+            raise self._error(
+                f"the file is not whole: {_of(self._size, whole)} are there",
+                hint=CUT_SHORT,
+                truncated=True,
+            )
         return tuple(tensors)
 
     # Primitive reads: each makes sure of its bytes first.
@@ -350,14 +375,36 @@ class _Reader:
         )
 
 
-def _what_it_is(path: Path, magic: bytes) -> str:
-    """What a file that is no GGUF looks like, and what to do then."""
-    if magic in {b"ggml", b"lmgg", b"tjgg", b"ggjt", b"ggmf", b"fmgg"}:
-        return "It is a GGML file from before August 2023; look for the GGUF of the same model."
-    if magic == b"vers":
-        return "It is a Git LFS pointer, not the model: run `git lfs pull`, or download the file."
-    if magic[:1] == b"<" or magic in {b"Entr", b"Inva", b'{"er'}:
-        return "It is a web page or an error message, not the model: download it again."
+def _what_it_is(path: Path, start: bytes) -> tuple[str, str]:
+    """What a file that is no GGUF is, by its first bytes, and what to do then."""
+    if start[:4] in {b"ggml", b"lmgg", b"tjgg", b"ggjt", b"ggmf", b"fmgg"}:
+        hint = "Look for the GGUF of the same model."
+        return "a GGML file from before August 2023", hint
+    if start.startswith(b"version https://git-lfs"):
+        hint = "It stands for the model: run `git lfs pull` beside it, or download the file."
+        return "a Git LFS pointer", hint
+    text = start.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if text.startswith(b"<"):
+        return "a web page", "The download gave a page instead of the model: download it again."
+    if text.startswith(b"{") or text[:5] in {b"Entry", b"Inval", b"Not F", b"Acces", b"Unaut"}:
+        return "an error message", "Its text (`head`) says why; then download the model again."
     if path.suffix == ".safetensors":
-        return "Convert it with llama.cpp's convert_hf_to_gguf.py, or look for a GGUF of the model."
-    return DAMAGED
+        hint = "Convert it with llama.cpp's convert_hf_to_gguf.py, or look for a GGUF of the model."
+        return "a safetensors file", hint
+    if start[:2] == b"PK":
+        return "a zip archive", "Unpack it, or look for a GGUF of the model."
+    if not any(start):
+        return "zeros", "A download or a copy left a hole: fetch the file again."
+    return f"something that starts with {start[:4]!r}", DAMAGED
+
+
+def _of(there: int, whole: int) -> str:
+    """``95 of 453 MB``; units of 1000, as shops and hubs count."""
+    unit, size = next(
+        (pair for pair in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)) if whole >= 10 * pair[1]),
+        ("bytes", 1),
+    )
+    have, all_of_it = there // size, round(whole / size)
+    if have == all_of_it:  # only its last bytes are missing
+        return f"{there:,} of {whole:,} bytes"
+    return f"{have:,} of {all_of_it:,} {unit}"
