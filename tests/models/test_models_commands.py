@@ -128,8 +128,7 @@ def test_inspect_has_words_for_names_that_are_no_file(models: Path, name: str, c
 
 
 def test_each_role_has_one_recommendation() -> None:
-    assert {entry.default_for for entry in recommended()} >= {"chat", "code", "embed"}
-    for role in ("chat", "code", "embed", "local-chat", "local-embed"):
+    for role in ("chat", "code", "embed", "rerank", "local-chat", "local-embed"):
         entry = find(role)
         assert entry is not None
         assert entry.kind == role.removeprefix("local-")
@@ -142,6 +141,14 @@ def test_the_recommendations_are_shown_with_size_and_licence(project: Paths, cap
     for entry in recommended():
         assert entry.name in out
         assert entry.licence in out
+        assert f"{entry.gigabytes:.2f} GB" in out
+
+
+def test_what_a_role_alone_brings_may_be_used_for_everything() -> None:
+    for role in ("chat", "code", "embed", "rerank", "local-embed"):
+        entry = find(role)
+        assert entry is not None
+        assert entry.licence in {"Apache-2.0", "MIT"}, entry.name
 
 
 # pull
@@ -164,6 +171,22 @@ def test_a_pulled_model_is_listed_at_once(
         out = capsys.readouterr().out
         assert "is there already" in out
         assert "local-chat" in out
+
+
+def test_a_code_model_that_is_not_chosen_by_itself_says_how_it_becomes_local_code(
+    project: Paths, models: Path, capsys, monkeypatch
+) -> None:
+    (models / "large.gguf").write_bytes(model_bytes(900_000))
+    (models / "a-coder.gguf").write_bytes(model_bytes())
+    code = find("code")
+    assert code is not None
+    assert code.repo is not None
+    fake = FakeHub()
+    fake.add(code.repo, code.file, model_bytes(500_000))
+    with fake.running():
+        monkeypatch.setenv("HF_ENDPOINT", fake.endpoint)
+        assert lais("models", "pull", "code") == 0
+    assert f"To make it local-code: CODE_MODEL={code.file} in .env" in capsys.readouterr().out
 
 
 def test_an_error_of_the_hub_is_one_message_and_its_exit_code(

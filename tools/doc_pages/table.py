@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from doc_pages import clients, command_line, decisions, settings
+from doc_pages import clients, command_line, decisions, models, settings
 
 PROJECT = Path(__file__).resolve().parents[2]
 DOCS = PROJECT / "docs"
@@ -15,6 +15,7 @@ DOCS = PROJECT / "docs"
 def made() -> dict[str, str]:
     """Page's path below docs/ -> its whole text."""
     return {
+        "guides/models.md": models.page(DOCS / "guides" / "models.md"),
         "reference/settings.md": settings.page(),
         "reference/cli.md": command_line.page(),
         "decisions/README.md": decisions.page(DOCS / "decisions"),

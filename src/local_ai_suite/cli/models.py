@@ -58,10 +58,11 @@ def recommended_command(as_json: bool) -> int:
     entries = recommended.recommended()
     lines = []
     for entry in entries:
-        usual = f"  (`lais models pull {entry.default_for}`)" if entry.default_for else ""
+        usual = f"; `lais models pull {entry.default_for}`" if entry.default_for else ""
         lines += [
-            f"{entry.name:<18} {entry.kind:<6} {entry.gigabytes:>5.2f} GB  {entry.title}{usual}",
-            f"{'':<18} 6 GB GPU: {entry.fits_6gb}. Licence: {entry.licence}",
+            f"{entry.name:<17} {entry.kind:<6} {entry.gigabytes:.2f} GB  {entry.title}",
+            f"    {entry.licence}{usual}",
+            f"    6 GB GPU: {entry.fits_6gb}",
         ]
     lines += ["", "Get one: lais models pull NAME, or any other: lais models pull user/repo:file"]
     data = {"models": [listing.recommended_as_data(entry) for entry in entries]}
@@ -72,7 +73,7 @@ def recommended_command(as_json: bool) -> int:
 @click.argument("name")
 @json_option
 def pull_command(name: str, as_json: bool) -> int:
-    """Download NAME: a recommended model, chat, code, embed, local-embed, or user/repo:file.
+    """Download NAME: a recommended model, chat, code, embed, rerank, or user/repo:file.
 
     It is resumed when it was interrupted, and checked against the hub's SHA-256.
     """
@@ -95,9 +96,9 @@ def pull_command(name: str, as_json: bool) -> int:
     files = ", ".join(path.name for path in pulled.paths)
     size = listing.size_text(pulled.size_bytes)
     how = "downloaded and checked" if pulled.fresh else "is there already, and is right"
-    text = "\n".join(
-        [f"{files}: {how} ({size})", *listing.roles_of(pulled.paths[0], settings, paths)]
-    )
+    kind = entry.kind if entry else None
+    roles = listing.roles_of(pulled.paths[0], settings, paths, wanted=kind)
+    text = "\n".join([f"{files}: {how} ({size})", *roles])
     data = {
         "model": pulled.reference.words,
         "files": [str(path) for path in pulled.paths],

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .recommended import Recommended
 
 _ROLES = ("local-chat", "local-code", "local-embed")
-_NAMING = ("CHAT_MODEL", "CODE_MODEL", "EMBED_MODEL")
+_NAMING = {"chat": "CHAT_MODEL", "code": "CODE_MODEL", "embed": "EMBED_MODEL"}
 _HEAD = ("name", "architecture", "parameters", "quantization", "context", "size", "kind", "file")
 
 
@@ -52,7 +52,7 @@ def as_text(found: Listing) -> str:
     if any(entry.is_demo for entry in found.entries):
         lines += [
             "",
-            "For a real one: lais models pull chat (2 GB), or put a GGUF into models/.",
+            "For a real one: lais models pull chat (3 GB), or put a GGUF into models/.",
         ]
     return "\n".join(lines)
 
@@ -98,15 +98,27 @@ def recommended_as_data(entry: Recommended) -> dict[str, Any]:
     }
 
 
-def roles_of(path: Path, settings: Settings, paths: Paths) -> list[str]:
-    """What a file that just came is going to serve as, in words."""
+def roles_of(
+    path: Path, settings: Settings, paths: Paths, *, wanted: str | None = None
+) -> list[str]:
+    """What a file that just came is going to serve as, in words.
+
+    ``wanted`` is the kind for which it was recommended; that role is offered where it is another's.
+    """
     for entry in configured_models(settings, paths).entries:
         if entry.path == path:
             roles = [name for name in entry.names if name in _ROLES]
             if roles:
                 return [f"It serves as {' and '.join(roles)} from the next start: make restart"]
-            return [f"It is served as {entry.name}. To make it local-chat: CHAT_MODEL in .env"]
+            return [f"It is served as {entry.name}.{_way_to(wanted or entry.kind, path.name)}"]
     return []
+
+
+def _way_to(kind: str, file: str) -> str:
+    """How a file gets the role of its kind; a reranker has none."""
+    if kind not in _NAMING:
+        return ""
+    return f" To make it local-{kind}: {_NAMING[kind]}={file} in .env"
 
 
 def settings_that_name(gone: Iterable[Path], settings: Settings, paths: Paths) -> tuple[str, ...]:
@@ -115,7 +127,7 @@ def settings_that_name(gone: Iterable[Path], settings: Settings, paths: Paths) -
     files = set(gone)
     return tuple(
         key
-        for key in _NAMING
+        for key in _NAMING.values()
         if (name := getattr(settings, key.lower()))
         and {folder / name, folder / f"{name}.gguf"} & files
     )

@@ -16,13 +16,14 @@ _FILE = "recommended.toml"
 class Recommended:
     """One entry. ``gigabytes`` is about right (10^9 bytes); the hub knows the exact size.
 
-    ``default_for`` is the role (``chat``, ``code``, ``embed``) whose name alone means this model.
+    ``default_for`` is the role (``chat``, ``code``, ``embed``, ``rerank``) whose name alone means
+    this model.
     Without a ``repo`` it is built from a package of the Python index (``demo.embedding``).
     """
 
     name: str
     title: str
-    kind: Literal["chat", "code", "embed"]
+    kind: Literal["chat", "code", "embed", "rerank"]
     file: str
     gigabytes: float
     fits_6gb: str
