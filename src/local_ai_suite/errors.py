@@ -32,6 +32,8 @@ from __future__ import annotations
 import errno
 from typing import Any, ClassVar
 
+from local_ai_suite.messages import tr
+
 
 class SuiteError(Exception):
     """An error with a stable ``code``, a message (what, where) and a hint (what to do).
@@ -169,7 +171,7 @@ class DiskError(SuiteError):
         if hint is None:
             return None
         place = f"{exc.filename}: " if exc.filename is not None else ""  # a full disk tells none
-        return cls(f"{place}{exc.strerror or exc}", hint=hint)
+        return cls(tr("{place}{strerror}", place=place, strerror=exc.strerror or exc), hint=hint)
 
 
 _FULL_OR_LOCKED = {

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from local_ai_suite.messages import say, translated
+
 if TYPE_CHECKING:
     from local_ai_suite.errors import SuiteError
 
@@ -47,7 +49,9 @@ def error_as_json(command: str, error: SuiteError) -> str:
 
 
 def error_as_text(error: SuiteError) -> str:
-    return f"error: {error.message}" + (f"\n  {error.hint}" if error.hint else "")
+    """For a person, in the terminal's language; the hint below the message."""
+    told = say("error: {message}", message=error.message)
+    return f"{told}\n  {translated(error.hint)}" if error.hint else told
 
 
 def _dump(value: dict[str, Any]) -> str:

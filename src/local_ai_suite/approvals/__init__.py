@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from local_ai_suite.errors import ApprovalError
+from local_ai_suite.messages import tr
 
 from .audit import Audit
 from .gate import Gate
@@ -43,8 +44,12 @@ def open_gate(
         store = Store(places.database, key)
     except OSError as exc:
         raise ApprovalError(
-            f"the approvals' folders cannot be used: {exc}",
-            hint=f"{places.folder} and {places.head_folder} must be yours and writable.",
+            tr("the approvals' folders cannot be used: {exc}", exc=exc),
+            hint=tr(
+                "{folder} and {head_folder} must be yours and writable.",
+                folder=places.folder,
+                head_folder=places.head_folder,
+            ),
         ) from exc
     audit = Audit(places, key)
     gate = Gate(places=places, store=store, audit=audit, policy=policy, environ=environ, **options)

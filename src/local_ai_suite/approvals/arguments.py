@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from local_ai_suite.errors import ApprovalError
+from local_ai_suite.messages import tr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -102,15 +103,24 @@ ISSUE = whole(1, 2**31 - 1)
 def normalise(action: str, fields: Mapping[str, Field], given: Mapping[str, Any]) -> dict[str, Any]:
     """``given`` in its one form. Raises :class:`ApprovalError` that names the argument."""
     if missing := sorted(fields.keys() - given.keys()):
-        raise ApprovalError(f"{action}: the argument {missing[0]} is missing", hint=_takes(fields))
+        raise ApprovalError(
+            tr("{action}: the argument {missing} is missing", action=action, missing=missing[0]),
+            hint=_takes(fields),
+        )
     if unknown := sorted(given.keys() - fields.keys()):
-        raise ApprovalError(f"{action}: {unknown[0]} isn't an argument", hint=_takes(fields))
+        raise ApprovalError(
+            tr("{action}: {unknown} isn't an argument", action=action, unknown=unknown[0]),
+            hint=_takes(fields),
+        )
     out: dict[str, Any] = {}
     for name, field in fields.items():
         try:
             out[name] = field.read(given[name])
         except ValueError as exc:
-            raise ApprovalError(f"{action}: {name}: {exc}", hint=_takes(fields)) from exc
+            raise ApprovalError(
+                tr("{action}: {name}: {exc}", action=action, name=name, exc=exc),
+                hint=_takes(fields),
+            ) from exc
     return out
 
 

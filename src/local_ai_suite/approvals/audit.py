@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from local_ai_suite.errors import ApprovalError
+from local_ai_suite.messages import tr
 
 from .canonical import canonical, parse
 from .places import (
@@ -41,7 +42,9 @@ if TYPE_CHECKING:
 _FIRST = "0" * 64  # what the first line names as the hash before it
 _TAIL = 1 << 20  # a line holds no arguments, only their digest and a short summary
 TORN = "torn_line"
-_HINT = "Nothing is run. See `lais approvals audit verify`, and docs/guides/approvals.md, 'Broken'."
+_HINT = tr(
+    "Nothing is run. See `lais approvals audit verify`, and docs/guides/approvals.md, 'Broken'."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,11 +202,17 @@ class Audit:
         lines, torn = self._tail(descriptor)
         seq, prev, newest = self._last(lines)
         if head and head["seq"] > seq:
-            problems.append(f"the log's end was cut off: {seq} events of {head['seq']} are here")
+            problems.append(
+                tr(
+                    "the log's end was cut off: {seq} events of {seq_2} are here",
+                    seq=seq,
+                    seq_2=head["seq"],
+                )
+            )
         if head and head["seq"] == seq and head["hash"] != prev:
-            problems.append("the log's last event isn't the one that the head names")
+            problems.append(tr("the log's last event isn't the one that the head names"))
         if seq and not head:
-            problems.append(f"the audit's head {self._places.head} is gone")
+            problems.append(tr("the audit's head {head} is gone", head=self._places.head))
         if problems:
             raise ApprovalError(problems[0], hint=_HINT)
         if not torn:
@@ -216,7 +225,7 @@ class Audit:
             return 0, _FIRST, 0.0
         entry = self._checked(lines[-1])
         if entry is None:
-            raise ApprovalError("the audit log's last line was edited or damaged", hint=_HINT)
+            raise ApprovalError(tr("the audit log's last line was edited or damaged"), hint=_HINT)
         return int(entry["seq"]), str(entry["hash"]), float(entry["newest"])
 
     def _tail(self, descriptor: int) -> tuple[list[bytes], bytes]:
@@ -237,7 +246,7 @@ class Audit:
             return None
         except (OSError, ValueError, KeyError, TypeError):
             pass
-        problems.append(f"the audit's head {self._places.head} was edited or damaged")
+        problems.append(tr("the audit's head {head} was edited or damaged", head=self._places.head))
         return None
 
     def _mac(self, digest: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from local_ai_suite.errors import ApprovalError
+from local_ai_suite.messages import tr
 
 from .arguments import normalise
 from .executors import Execution
@@ -47,8 +48,8 @@ def bind_record(
         ours = (places.folder.resolve(), places.head_folder.resolve())
         if file.role != "executes" and any(Path(file.path).is_relative_to(one) for one in ours):
             raise ApprovalError(
-                f"{file.path} belongs to the approvals themselves",
-                hint="No action may touch the queue, its key, its policy or its audit.",
+                tr("{path} belongs to the approvals themselves", path=file.path),
+                hint=tr("No action may touch the queue, its key, its policy or its audit."),
             )
     record = {
         "action": kind.name,
@@ -67,7 +68,8 @@ def bind_record(
         content_key(record)
     except ValueError as exc:
         raise ApprovalError(
-            f"{kind.name}: {exc}", hint="What is asked for must have one meaning as JSON."
+            tr("{name}: {exc}", name=kind.name, exc=exc),
+            hint=tr("What is asked for must have one meaning as JSON."),
         ) from exc
     return record
 

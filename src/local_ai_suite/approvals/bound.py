@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from local_ai_suite.errors import ApprovalError
+from local_ai_suite.messages import tr
 
 ABSENT = "absent"
 Role = Literal["reads", "replaces", "executes"]
@@ -41,8 +42,8 @@ def bind_program(name: str) -> BoundFile:
     found = shutil.which(name)
     if found is None:
         raise ApprovalError(
-            f"{name} is not installed (not on PATH), and this action runs it",
-            hint=f"Install {name}, then ask again.",
+            tr("{name} is not installed (not on PATH), and this action runs it", name=name),
+            hint=tr("Install {name}, then ask again.", name=name),
         )
     return bind(Path(found), "executes")
 
@@ -57,11 +58,15 @@ def content_hash(path: Path) -> str:
     except FileNotFoundError:
         return ABSENT
     except OSError as exc:
-        raise ApprovalError(f"{path} cannot be read: {exc.strerror}", hint=_REGULAR) from exc
+        raise ApprovalError(
+            tr("{path} cannot be read: {strerror}", path=path, strerror=exc.strerror), hint=_REGULAR
+        ) from exc
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST:
         os.close(descriptor)
-        raise ApprovalError(f"{path} is not a regular file of usual size", hint=_REGULAR)
+        raise ApprovalError(
+            tr("{path} is not a regular file of usual size", path=path), hint=_REGULAR
+        )
     with os.fdopen(descriptor, "rb") as file:
         found = hashlib.sha256()
         while chunk := file.read(_CHUNK):
@@ -69,7 +74,7 @@ def content_hash(path: Path) -> str:
         return found.hexdigest()
 
 
-_REGULAR = "An action is bound to regular files only, so that what a person saw is what runs."
+_REGULAR = tr("An action is bound to regular files only, so that what a person saw is what runs.")
 
 
 def changed(files: list[dict[str, Any]]) -> str | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from local_ai_suite.errors import ApprovalError
+from local_ai_suite.messages import tr
 
 from .binding import bind_record, execution, user
 from .bound import changed
@@ -135,8 +136,14 @@ class Gate:
                 self._note("approved", request, now, by=waived)
         if judgement.denied is not None:
             raise ApprovalError(
-                f"{action} is denied by the policy: {judgement.denied}",
-                hint=f"The policy is {self._places.policy}; only a person changes it.",
+                tr(
+                    "{action} is denied by the policy: {denied}",
+                    action=action,
+                    denied=judgement.denied,
+                ),
+                hint=tr(
+                    "The policy is {policy}; only a person changes it.", policy=self._places.policy
+                ),
             )
         return request
 
@@ -154,8 +161,12 @@ class Gate:
             request = self._store.get(request_id)
             if request.state is not State.PENDING:
                 raise ApprovalError(
-                    f"request {request.id} is {request.state} already; nothing was done",
-                    hint=f"`lais approvals show {request.id}` tells what happened to it.",
+                    tr(
+                        "request {id} is {state} already; nothing was done",
+                        id=request.id,
+                        state=request.state,
+                    ),
+                    hint=tr("`lais approvals show {id}` tells what happened to it.", id=request.id),
                 )
             judgement = self._judge(request.record)
             self._check_decision(request, shown_digest, presence, judgement)
@@ -190,8 +201,13 @@ class Gate:
         verdict = self._audit.verify()
         if not verdict.ok:
             raise ApprovalError(
-                f"the audit log is not whole ({verdict.problems[0]}); nothing is run",
-                hint="See `lais approvals audit verify`, and docs/guides/approvals.md, 'Broken'.",
+                tr(
+                    "the audit log is not whole ({problems}); nothing is run",
+                    problems=verdict.problems[0],
+                ),
+                hint=tr(
+                    "See `lais approvals audit verify`, and docs/guides/approvals.md, 'Broken'."
+                ),
             )
         identity = self._store.get(request_id).id
         with self._running(identity):
@@ -270,7 +286,8 @@ class Gate:
             return self._actions[action]
         except KeyError:
             raise ApprovalError(
-                f"there is no action {action!r}", hint=f"There are: {', '.join(self._actions)}."
+                tr("there is no action {action!r}", action=action),
+                hint=tr("There are: {actions}.", actions=", ".join(self._actions)),
             ) from None
 
     def _judge(self, record: Mapping[str, Any]) -> Judgement:
@@ -293,15 +310,23 @@ class Gate:
     def _check_limits(self, principal: str, now: Moment) -> None:
         if len(self._store.find(State.PENDING)) >= self._policy.most_pending:
             raise ApprovalError(
-                f"{self._policy.most_pending} requests wait already; no more are taken",
-                hint="Decide some of them: `lais approvals list`.",
+                tr(
+                    "{most_pending} requests wait already; no more are taken",
+                    most_pending=self._policy.most_pending,
+                ),
+                hint=tr("Decide some of them: `lais approvals list`."),
             )
         recent = self._store.count_since(now.wall - _MINUTE, principal)
         if recent >= self._policy.most_per_minute:
             raise ApprovalError(
-                f"{principal} asked {recent} times within a minute; "
-                f"{self._policy.most_per_minute} are allowed",
-                hint="Wait a minute.",
+                tr(
+                    "{principal} asked {recent} times within a minute; {most_per_minute} are "
+                    "allowed",
+                    principal=principal,
+                    recent=recent,
+                    most_per_minute=self._policy.most_per_minute,
+                ),
+                hint=tr("Wait a minute."),
             )
 
     def _waived(self, request: Request, now: Moment) -> str | None:
@@ -331,24 +356,35 @@ class Gate:
     ) -> None:
         if judgement.denied is not None:
             raise ApprovalError(
-                f"{request.action} is denied by the policy: {judgement.denied}",
-                hint=f"The policy is {self._places.policy}.",
+                tr(
+                    "{action} is denied by the policy: {denied}",
+                    action=request.action,
+                    denied=judgement.denied,
+                ),
+                hint=tr("The policy is {policy}.", policy=self._places.policy),
             )
         if shown_digest != request.digest:
             raise ApprovalError(
-                f"request {request.id} is not what was shown; nothing was approved",
-                hint=f"Look again: `lais approvals show {request.id}`.",
+                tr("request {id} is not what was shown; nothing was approved", id=request.id),
+                hint=tr("Look again: `lais approvals show {id}`.", id=request.id),
             )
         if presence.request_id != request.id or presence.level < judgement.level:
             raise ApprovalError(
-                f"request {request.id} is {judgement.level.name}; that takes more than was given",
-                hint=f"Approve it in a terminal: `lais approvals approve {request.id}`.",
+                tr(
+                    "request {id} is {name}; that takes more than was given",
+                    id=request.id,
+                    name=judgement.level.name,
+                ),
+                hint=tr("Approve it in a terminal: `lais approvals approve {id}`.", id=request.id),
             )
         kind = self._kind(request.action)
         if not display(request, kind, judgement).complete:
             raise ApprovalError(
-                f"request {request.id} is too large to be shown whole, so it can't be approved",
-                hint="Ask for something smaller.",
+                tr(
+                    "request {id} is too large to be shown whole, so it can't be approved",
+                    id=request.id,
+                ),
+                hint=tr("Ask for something smaller."),
             )
 
     def _begin(self, identity: str, verdict: Verdict) -> Request:
@@ -359,13 +395,17 @@ class Gate:
             request = self._store.get(identity)
             if request.state is not State.APPROVED:
                 raise ApprovalError(
-                    f"request {request.id} is {request.state}, not approved; nothing was run",
-                    hint=f"`lais approvals show {request.id}` tells what happened to it.",
+                    tr(
+                        "request {id} is {state}, not approved; nothing was run",
+                        id=request.id,
+                        state=request.state,
+                    ),
+                    hint=tr("`lais approvals show {id}` tells what happened to it.", id=request.id),
                 )
             if self._over(request, now, self._audit.newest_wall()):
                 raise ApprovalError(
-                    f"the approval of {request.id} has expired; nothing was run",
-                    hint="Ask for it again.",
+                    tr("the approval of {id} has expired; nothing was run", id=request.id),
+                    hint=tr("Ask for it again."),
                 )
             state = State.REJECTED
             if self._was_begun(request, verdict):
@@ -381,7 +421,8 @@ class Gate:
             self._step("noted")
         if stopped:
             raise ApprovalError(
-                f"request {request.id} is not run: {stopped}", hint="Look, and ask for it again."
+                tr("request {id} is not run: {stopped}", id=request.id, stopped=stopped),
+                hint=tr("Look, and ask for it again."),
             )
         return request
 
@@ -443,8 +484,10 @@ class Gate:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise _StillRunning(
-                    f"request {identity} is being run by another process",
-                    hint=f"Wait, then look: `lais approvals show {identity}`.",
+                    tr("request {identity} is being run by another process", identity=identity),
+                    hint=tr(
+                        "Wait, then look: `lais approvals show {identity}`.", identity=identity
+                    ),
                 ) from None
             yield
         finally:

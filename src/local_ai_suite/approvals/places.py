@@ -4,6 +4,7 @@ The suite's state folder usually lies inside the project, and the project is oft
 that a model's tools may write. The queue and the key lie outside it (docs/guides/approvals.md), so
 that state inside the project is left for a folder of the same person under ``~/.local/state``.
 The audit's head lies in a second folder (``~/.config``): who replaces the first one as a whole,
+from local_ai_suite.messages import tr
 from a backup for instance, is found out.
 """
 
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local_ai_suite.errors import ApprovalError
+from local_ai_suite.messages import tr
 from local_ai_suite.paths import xdg_folder
 
 if TYPE_CHECKING:
@@ -91,9 +93,13 @@ def check_private(path: Path) -> None:
         return
     if status.st_uid != os.geteuid() or status.st_mode & _OTHERS:
         raise ApprovalError(
-            f"{path} is open to other users "
-            f"(owner {status.st_uid}, mode {status.st_mode & 0o777:o})",
-            hint=f"Make it yours alone: chmod go-rwx {path}",
+            tr(
+                "{path} is open to other users (owner {st_uid}, mode {st_mode:o})",
+                path=path,
+                st_uid=status.st_uid,
+                st_mode=status.st_mode & 0o777,
+            ),
+            hint=tr("Make it yours alone: chmod go-rwx {path}", path=path),
         )
 
 
@@ -137,16 +143,23 @@ def load_key(places: Places) -> bytes:
     if not places.key.exists():
         if used:
             raise ApprovalError(
-                f"the key {places.key} is gone, so nothing in the queue can be trusted",
-                hint=f"Bring it back, or move {places.folder} away and begin anew.",
+                tr("the key {key} is gone, so nothing in the queue can be trusted", key=places.key),
+                hint=tr(
+                    "Bring it back, or move {folder} away and begin anew.", folder=places.folder
+                ),
             )
         _make_key(places)
     check_private(places.key)
     key = places.key.read_bytes()
     if len(key) != _KEY_BYTES:
         raise ApprovalError(
-            f"the key {places.key} has {len(key)} bytes instead of {_KEY_BYTES}",
-            hint=f"Bring it back, or move {places.folder} away and begin anew.",
+            tr(
+                "the key {key} has {key_2} bytes instead of {key_bytes}",
+                key=places.key,
+                key_2=len(key),
+                key_bytes=_KEY_BYTES,
+            ),
+            hint=tr("Bring it back, or move {folder} away and begin anew.", folder=places.folder),
         )
     return key
 

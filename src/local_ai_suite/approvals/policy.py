@@ -18,6 +18,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from local_ai_suite.errors import SettingsError
+from local_ai_suite.messages import tr
 
 from .places import check_private
 
@@ -96,15 +97,19 @@ def load_policy(path: Path) -> Policy:
     except FileNotFoundError:
         return Policy()
     except OSError as exc:
-        raise SettingsError(f"{path} cannot be read: {exc}", hint=_HINT) from exc
+        raise SettingsError(
+            tr("{path} cannot be read: {exc}", path=path, exc=exc), hint=_HINT
+        ) from exc
     check_private(path)
     try:
         return read_policy(tomllib.loads(raw.decode("utf-8")))
     except (ValueError, KeyError, TypeError) as exc:
-        raise SettingsError(f"{path}: {exc}", hint=_HINT) from exc
+        raise SettingsError(tr("{path}: {exc}", path=path, exc=exc), hint=_HINT) from exc
 
 
-_HINT = "docs/guides/approvals.md shows a policy file. Until yours is right, nothing is approved."
+_HINT = tr(
+    "docs/guides/approvals.md shows a policy file. Until yours is right, nothing is approved."
+)
 
 
 def read_policy(table: Mapping[str, Any]) -> Policy:

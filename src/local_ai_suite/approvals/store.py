@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from local_ai_suite.errors import ApprovalError
+from local_ai_suite.messages import tr
 
 from .canonical import canonical, digest, parse
 from .clock import Moment
@@ -149,8 +150,13 @@ class Store:
         (layout,) = run("PRAGMA user_version").fetchone()
         if layout not in {0, _LAYOUT}:
             raise ApprovalError(
-                f"{self._path} has layout {layout}; this version knows {_LAYOUT}",
-                hint="A newer version of the suite wrote it: use that one.",
+                tr(
+                    "{path} has layout {layout}; this version knows {layout_2}",
+                    path=self._path,
+                    layout=layout,
+                    layout_2=_LAYOUT,
+                ),
+                hint=tr("A newer version of the suite wrote it: use that one."),
             )
         if layout == 0:
             self._connection.executescript(_TABLE)
@@ -181,8 +187,13 @@ class Store:
         """Write ``request`` in its new state; call it inside :meth:`transaction` only."""
         if state not in MOVES[request.state]:
             raise ApprovalError(
-                f"request {request.id} is {request.state}, and that never becomes {state}",
-                hint=f"`lais approvals show {request.id}` tells what happened to it.",
+                tr(
+                    "request {id} is {state}, and that never becomes {state_2}",
+                    id=request.id,
+                    state=request.state,
+                    state_2=state,
+                ),
+                hint=tr("`lais approvals show {id}` tells what happened to it.", id=request.id),
             )
         moved = replace(request, state=state, progress={**request.progress, **progress})
         self._connection.execute(
@@ -203,12 +214,17 @@ class Store:
         if len(rows) != 1 or not pattern:
             what = "more than one request" if rows else "no request"
             raise ApprovalError(
-                f"{what} begins with {request_id!r}", hint="`lais approvals list` shows the ids."
+                tr("{what} begins with {request_id!r}", what=what, request_id=request_id),
+                hint=tr("`lais approvals list` shows the ids."),
             )
         if not self._sealed(rows[0]):
             raise ApprovalError(
-                f"request {rows[0][0]!r} was changed from outside: its seal is broken",
-                hint="Nothing of it is run. docs/guides/approvals.md, 'Broken', says how to go on.",
+                tr(
+                    "request {rows!r} was changed from outside: its seal is broken", rows=rows[0][0]
+                ),
+                hint=tr(
+                    "Nothing of it is run. docs/guides/approvals.md, 'Broken', says how to go on."
+                ),
             )
         return self._read(rows[0])
 
@@ -280,15 +296,23 @@ class Store:
             if "locked" not in str(exc) and "busy" not in str(exc):
                 raise self._damaged(exc) from exc
             raise ApprovalError(
-                f"{self._path} is in use by another process since {_BUSY_SECONDS:.0f} s",
-                hint="Close the other terminal's `lais approvals`, then try again.",
+                tr(
+                    "{path} is in use by another process since {busy_seconds:.0f} s",
+                    path=self._path,
+                    busy_seconds=_BUSY_SECONDS,
+                ),
+                hint=tr("Close the other terminal's `lais approvals`, then try again."),
             ) from exc
         except sqlite3.DatabaseError as exc:
             raise self._damaged(exc) from exc
 
     def _damaged(self, exc: Exception) -> ApprovalError:
         return ApprovalError(
-            f"the queue {self._path} is damaged ({exc}); nothing was run",
-            hint=f"Move {self._path.name} and its -wal and -shm files away and ask again: what was "
-            "waiting must be asked for anew. The audit log beside it still tells what was done.",
+            tr("the queue {path} is damaged ({exc}); nothing was run", path=self._path, exc=exc),
+            hint=tr(
+                "Move {name} and its -wal and -shm files away and ask again: what was "
+                "waiting must be asked for anew. The audit log beside it still tells what "
+                "was done.",
+                name=self._path.name,
+            ),
         )

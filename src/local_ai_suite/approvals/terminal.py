@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from local_ai_suite.errors import ApprovalError
+from local_ai_suite.messages import tr
 
 from .policy import Level
 
@@ -51,8 +52,8 @@ class Terminal:
             names = set()
         if len(names) != 1:
             raise ApprovalError(
-                "approving wants a person at a terminal, and this is none",
-                hint="Run it in a terminal, without pipes or redirections.",
+                tr("approving wants a person at a terminal, and this is none"),
+                hint=tr("Run it in a terminal, without pipes or redirections."),
             )
         self.name = names.pop()
 
@@ -69,8 +70,11 @@ class Terminal:
         if not shown.complete:
             self._page(shown)
             raise ApprovalError(
-                f"request {request.id} is too large to be shown whole, so it can't be approved",
-                hint="Ask for something smaller.",
+                tr(
+                    "request {id} is too large to be shown whole, so it can't be approved",
+                    id=request.id,
+                ),
+                hint=tr("Ask for something smaller."),
             )
         if not self._page(shown):
             return None

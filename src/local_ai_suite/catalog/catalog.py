@@ -17,6 +17,7 @@ from local_ai_suite import demo
 from local_ai_suite.errors import GgufError, ModelError, SettingsError
 from local_ai_suite.gguf import GgufFile, read_gguf, split_name
 from local_ai_suite.hardware import total_memory
+from local_ai_suite.messages import tr
 
 from .models_toml import NO_OVERRIDES, Override, read_models_toml
 
@@ -163,9 +164,13 @@ def find_ggufs(folder: Path) -> list[Path]:
 def _check_folder(settings: Settings, folder: Path, named: bool) -> None:
     if named and not folder.is_dir():
         raise SettingsError(
-            f"MODELS_DIR is {settings.models_dir!r} (set in: {_source(settings, 'MODELS_DIR')}), "
-            f"and {folder} is not there",
-            hint="Plug in or mount its disk, or change MODELS_DIR in .env.",
+            tr(
+                "MODELS_DIR is {models_dir!r} (set in: {source}), and {folder} is not there",
+                models_dir=settings.models_dir,
+                source=_source(settings, "MODELS_DIR"),
+                folder=folder,
+            ),
+            hint=tr("Plug in or mount its disk, or change MODELS_DIR in .env."),
             key="MODELS_DIR",
         )
 
@@ -187,9 +192,11 @@ def _nothing_there(settings: Settings, folder: Path, problems: Sequence[str]) ->
     where = f"MODELS_DIR (set in: {_source(settings, 'MODELS_DIR')})"
     what = "; ".join(problems) if problems else f"{folder}, named by {where}, holds no GGUF file"
     return ModelError(
-        f"no model can be served: {what}",
-        hint="Put a GGUF file there (`lais models pull NAME` downloads one), "
-        "or remove what is broken.",
+        tr("no model can be served: {what}", what=what),
+        hint=tr(
+            "Put a GGUF file there (`lais models pull NAME` downloads one), or remove "
+            "what is broken."
+        ),
         folder=str(folder),
     )
 
@@ -250,8 +257,17 @@ class _Chosen:
         override = self._more.get(role, NO_OVERRIDES)
         if override.file and override.file != text:
             raise SettingsError(
-                f"{where} is {text!r}, but models.toml says file = {override.file!r} for {role}",
-                hint=f"Name the file in one place: remove {key}, or that line of models.toml.",
+                tr(
+                    "{where} is {text!r}, but models.toml says file = {file!r} for {role}",
+                    where=where,
+                    text=text,
+                    file=override.file,
+                    role=role,
+                ),
+                hint=tr(
+                    "Name the file in one place: remove {key}, or that line of models.toml.",
+                    key=key,
+                ),
                 key=key,
             )
         self._add(role, self._find(text, where), kind, override, f"{key} names it")
@@ -294,8 +310,11 @@ class _Chosen:
         for name in self._more:
             if not any(name in pick.names for pick in self._picks):
                 raise SettingsError(
-                    f"models.toml, [models.{name}] names no file, and no file was chosen for it",
-                    hint='Add file = "NAME.gguf" to it.',
+                    tr(
+                        "models.toml, [models.{name}] names no file, and no file was chosen for it",
+                        name=name,
+                    ),
+                    hint=tr('Add file = "NAME.gguf" to it.'),
                     key=name,
                 )
         taken = {name for pick in self._picks for name in pick.names}
@@ -320,8 +339,12 @@ class _Chosen:
         # An embedding model asked for as chat model is a mistake that shows at once, not as 501.
         if not entry.embeds and pick.file.is_embedding and set(names) & set(_KEYS):
             raise ModelError(
-                f"{pick.file.path.name} is an embedding model, and it is named for {names[0]}",
-                hint=f"Name it as EMBED_MODEL, and another one for {names[0]}.",
+                tr(
+                    "{name} is an embedding model, and it is named for {names}",
+                    name=pick.file.path.name,
+                    names=names[0],
+                ),
+                hint=tr("Name it as EMBED_MODEL, and another one for {names}.", names=names[0]),
                 path=str(pick.file.path),
             )
         return entry
@@ -357,8 +380,13 @@ class _Chosen:
         near = difflib.get_close_matches(wanted.name, [p.name for p in self._files], n=1)
         hint = f"Did you mean {near[0]}?" if near else "`lais models` lists what is there."
         raise ModelError(
-            f"{where} names {text!r}, and {self._folder / wanted} is not there",
-            hint=f"{hint} If its disk is unplugged, plug it in.",
+            tr(
+                "{where} names {text!r}, and {folder} is not there",
+                where=where,
+                text=text,
+                folder=self._folder / wanted,
+            ),
+            hint=tr("{hint} If its disk is unplugged, plug it in.", hint=hint),
             path=str(self._folder / wanted),
         )
 
@@ -367,8 +395,12 @@ class _Chosen:
             path = self._folder / Path(pick.overrides.mmproj).expanduser()
             if not path.is_file():
                 raise ModelError(
-                    f"models.toml: mmproj = {pick.overrides.mmproj!r}, and {path} is not there",
-                    hint="Give the projector's file name, or remove the line.",
+                    tr(
+                        "models.toml: mmproj = {mmproj!r}, and {path} is not there",
+                        mmproj=pick.overrides.mmproj,
+                        path=path,
+                    ),
+                    hint=tr("Give the projector's file name, or remove the line."),
                 )
             return path
         # Beside the model, in a folder of their own: that is how multimodal models are published.

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from local_ai_suite.errors import SettingsError
+from local_ai_suite.messages import tr
 from local_ai_suite.settings.spec import CACHE_TYPES, CONTEXT, COUNT, LAYERS, SECONDS, Reader
 
 if TYPE_CHECKING:
@@ -85,8 +86,8 @@ def read_models_toml(path: Path) -> dict[str, Override]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
         # tomllib says "Cannot overwrite a value" for two models of the same name.
         raise SettingsError(
-            f"{path.name} cannot be read: {exc}",
-            hint="Correct that line; a name may have only one section.",
+            tr("{name} cannot be read: {exc}", name=path.name, exc=exc),
+            hint=tr("Correct that line; a name may have only one section."),
         ) from exc
     if unknown := set(data) - {"models"}:
         raise _wrong(path, ", ".join(sorted(unknown)), "only [models.NAME] sections are known")
@@ -133,5 +134,7 @@ def _value(path: Path, where: str, reader: Reader, value: Any) -> Any:
 
 def _wrong(path: Path, where: str, what: str) -> SettingsError:
     return SettingsError(
-        f"{path.name}, {where}: {what}", hint=f"Change it in {path.name}.", key=where
+        tr("{name}, {where}: {what}", name=path.name, where=where, what=what),
+        hint=tr("Change it in {name}.", name=path.name),
+        key=where,
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from local_ai_suite.errors import ContextOverflow
+from local_ai_suite.messages import tr
 
 from .sources import Source, compose, shares
 
@@ -80,8 +81,13 @@ def overflow(prompt: Prompt, tokens: int, context: int) -> ContextOverflow:
     else:
         hint = "Ask with less text, or raise CTX_SIZE in .env if the memory allows it."
     return ContextOverflow(
-        f"the prompt has {tokens:,} tokens; the model's context holds {context:,}, "
-        f"of which the answer needs {LEAST_ANSWER} at least",
+        tr(
+            "the prompt has {tokens:,} tokens; the model's context holds {context:,}, of "
+            "which the answer needs {least_answer} at least",
+            tokens=tokens,
+            context=context,
+            least_answer=LEAST_ANSWER,
+        ),
         hint=hint,
         prompt_tokens=tokens,
         context_tokens=context,

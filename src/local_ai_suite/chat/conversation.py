@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from local_ai_suite.errors import HistoryError, UsageError
+from local_ai_suite.messages import tr
 
 from . import budget
 from .budget import Prompt
@@ -70,7 +71,7 @@ class Conversation:
         """Choose the model and check that all fits. Raises ``ContextOverflow``, ``UsageError``."""
         prompt = Prompt(tuple(self.turns), question, tuple(sources), self.wishes.system)
         if prompt.is_empty:
-            raise UsageError("there is no question", hint='Write one: `lais ai "..."`.')
+            raise UsageError(tr("there is no question"), hint=tr('Write one: `lais ai "..."`.'))
         model, reason = self._choose(question, [source.name for source in sources])
         context = model.context
         count = self._counter(model.id)
@@ -169,8 +170,8 @@ class Conversation:
         model = _of_kind(self.models, choice.kind)
         if model is None:
             raise UsageError(
-                f"{self.client.base_url} has no model that chats",
-                hint="Put a GGUF file into models/, or `lais models pull chat`.",
+                tr("{base_url} has no model that chats", base_url=self.client.base_url),
+                hint=tr("Put a GGUF file into models/, or `lais models pull chat`."),
             )
         if choice.kind == "code" and model.kind == "chat" and model.id != CODE_NAME:
             reason += "; there is no code model"
@@ -181,7 +182,10 @@ class Conversation:
             if model.id == name:
                 return model
         there = ", ".join(sorted(model.id for model in self.models)) or "none"
-        raise UsageError(f"there is no model called {name}", hint=f"There is: {there}.")
+        raise UsageError(
+            tr("there is no model called {name}", name=name),
+            hint=tr("There is: {there}.", there=there),
+        )
 
 
 def _of_kind(models: Sequence[Model], kind: Kind) -> Model | None:
@@ -206,7 +210,7 @@ def _cut_notes(whole: Prompt, cut: Prompt) -> list[str]:
         if source.cut_from is not None
     ]
     if dropped := len(whole.earlier) - len(cut.earlier):
-        notes.append(f"the {dropped} oldest messages were left out")
+        notes.append(tr("the {dropped} oldest messages were left out", dropped=dropped))
     return notes
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from local_ai_suite.errors import UsageError
+from local_ai_suite.messages import tr
 
 from .sources import LARGEST_INPUT, Source
 
@@ -79,8 +80,8 @@ class Repository:
         )
         if found.returncode:
             raise UsageError(
-                f"{name} is no revision of {self.folder}",
-                hint="Name a branch, a tag or a commit: `lais ai review main`.",
+                tr("{name} is no revision of {folder}", name=name, folder=self.folder),
+                hint=tr("Name a branch, a tag or a commit: `lais ai review main`."),
             )
         return found.stdout.decode().strip()
 
@@ -95,13 +96,22 @@ class Repository:
         if done.returncode:
             said = done.stderr.decode("utf-8", "replace").strip().splitlines()
             raise UsageError(
-                f"git {arguments[0]}: {said[0] if said else f'exit code {done.returncode}'}",
-                hint="Call it inside a git repository that belongs to you.",
+                tr(
+                    "git {arguments}: {said}",
+                    arguments=arguments[0],
+                    said=said[0]
+                    if said
+                    else tr("exit code {returncode}", returncode=done.returncode),
+                ),
+                hint=tr("Call it inside a git repository that belongs to you."),
             )
         if len(done.stdout) > LARGEST_INPUT:
             raise UsageError(
-                f"the difference is larger than {LARGEST_INPUT >> 20} MiB",
-                hint="Look at a part of it: `git diff PATH | lais ai 'review this'`.",
+                tr(
+                    "the difference is larger than {largest_input} MiB",
+                    largest_input=LARGEST_INPUT >> 20,
+                ),
+                hint=tr("Look at a part of it: `git diff PATH | lais ai 'review this'`."),
             )
         return done.stdout.decode("utf-8", "replace")
 
@@ -119,9 +129,15 @@ class Repository:
                 check=False,
             )
         except FileNotFoundError as exc:
-            raise UsageError("git is not installed", hint="Install git.") from exc
+            raise UsageError(tr("git is not installed"), hint=tr("Install git.")) from exc
         except subprocess.TimeoutExpired as exc:
-            raise UsageError(f"git {arguments[0]} took over {GIT_TIMEOUT:.0f} s") from exc
+            raise UsageError(
+                tr(
+                    "git {arguments} took over {git_timeout:.0f} s",
+                    arguments=arguments[0],
+                    git_timeout=GIT_TIMEOUT,
+                )
+            ) from exc
 
     def _filters(self) -> tuple[str, ...]:
         """The names of the filter drivers that any configuration defines (`git lfs` is one)."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from local_ai_suite.errors import NetworkError, UsageError
+from local_ai_suite.messages import tr
 
 from .plain import one_line, visible
 
@@ -46,14 +47,14 @@ class Issues:
         """The newest issues, as ``gh issue list --json`` gives them."""
         found = self._gh("list", "--state", state, "--limit", str(limit), "--json", _LIST)
         if not isinstance(found, list):
-            raise NetworkError("gh did not answer with a list of issues")
+            raise NetworkError(tr("gh did not answer with a list of issues"))
         return found
 
     def show(self, number: int) -> dict[str, Any]:
         """One issue with its text and comments."""
         found = self._gh("view", str(number), "--json", _SHOW)
         if not isinstance(found, dict):
-            raise NetworkError(f"gh did not answer with issue {number}")
+            raise NetworkError(tr("gh did not answer with issue {number}", number=number))
         return found
 
     def _gh(self, *arguments: str) -> Any:
@@ -69,33 +70,41 @@ class Issues:
             )
         except FileNotFoundError as exc:
             raise UsageError(
-                "gh, GitHub's command, is not installed",
-                hint="Install it from https://cli.github.com, then `gh auth login`.",
+                tr("gh, GitHub's command, is not installed"),
+                hint=tr("Install it from https://cli.github.com, then `gh auth login`."),
             ) from exc
         except subprocess.TimeoutExpired as exc:
             raise NetworkError(
-                f"gh did not answer within {GH_TIMEOUT:.0f} s", hint="Is the network up?"
+                tr("gh did not answer within {gh_timeout:.0f} s", gh_timeout=GH_TIMEOUT),
+                hint=tr("Is the network up?"),
             ) from exc
         if done.returncode:
             raise _refused(done.stderr.decode("utf-8", "replace"))
         try:
             return orjson.loads(done.stdout)
         except orjson.JSONDecodeError as exc:
-            raise NetworkError("gh did not answer in JSON", hint="Update gh.") from exc
+            raise NetworkError(tr("gh did not answer in JSON"), hint=tr("Update gh.")) from exc
 
 
 def _refused(said: str) -> UsageError | NetworkError:
     line = one_line(next((line for line in said.splitlines() if line.strip()), "no reason given"))
     lower = said.lower()
     if "auth login" in lower or "authentication" in lower or "http 401" in lower:
-        return UsageError(f"gh is not logged in: {line}", hint="`gh auth login` logs in.")
+        return UsageError(
+            tr("gh is not logged in: {line}", line=line), hint=tr("`gh auth login` logs in.")
+        )
     if "could not resolve to an issue" in lower or "could not find" in lower:
-        return UsageError(f"gh: {line}", hint="`lais ai issues` lists the issues.")
+        return UsageError(
+            tr("gh: {line}", line=line), hint=tr("`lais ai issues` lists the issues.")
+        )
     if "not a git repository" in lower or "no git remotes" in lower or "known github host" in lower:
         return UsageError(
-            f"gh: {line}", hint="Call it in a clone of a repository that is on GitHub."
+            tr("gh: {line}", line=line),
+            hint=tr("Call it in a clone of a repository that is on GitHub."),
         )
-    return NetworkError(f"gh: {line}", hint="Is the network up? `gh auth status` says more.")
+    return NetworkError(
+        tr("gh: {line}", line=line), hint=tr("Is the network up? `gh auth status` says more.")
+    )
 
 
 def as_table(issues: list[dict[str, Any]]) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from local_ai_suite.errors import HistoryError
+from local_ai_suite.messages import tr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -90,8 +91,8 @@ class History:
             return
         if version > _VERSION:
             raise HistoryError(
-                f"{self.path} was written by a newer version of the suite",
-                hint="Update the suite, or move that file away.",
+                tr("{path} was written by a newer version of the suite", path=self.path),
+                hint=tr("Update the suite, or move that file away."),
             )
         with self._writing():
             # Two terminals may both find it new: the second one finds it done here.
@@ -151,7 +152,8 @@ class History:
                 "select 1 from conversations where id = ?", (conversation,)
             ).fetchone():
                 raise HistoryError(
-                    f"there is no conversation {conversation}", hint="`lais ai log` lists them."
+                    tr("there is no conversation {conversation}", conversation=conversation),
+                    hint=tr("`lais ai log` lists them."),
                 )
             rows = self._db.execute(
                 "select role, content, model, at, finish_reason from messages"
@@ -215,11 +217,15 @@ class History:
             yield
         except sqlite3.Error as exc:
             raise HistoryError(
-                f"the conversations in {self.path} cannot be used: {exc}",
-                hint="Move that file away to start a new one, or set AI_HISTORY=off in .env.",
+                tr("the conversations in {path} cannot be used: {exc}", path=self.path, exc=exc),
+                hint=tr("Move that file away to start a new one, or set AI_HISTORY=off in .env."),
             ) from exc
         except OSError as exc:
             raise HistoryError(
-                f"{self.path} cannot be opened: {exc.strerror or exc}",
-                hint="Make the folder writable for you, or set AI_HISTORY=off in .env.",
+                tr(
+                    "{path} cannot be opened: {strerror}",
+                    path=self.path,
+                    strerror=exc.strerror or exc,
+                ),
+                hint=tr("Make the folder writable for you, or set AI_HISTORY=off in .env."),
             ) from exc

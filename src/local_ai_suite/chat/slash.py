@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from local_ai_suite.errors import UsageError
+from local_ai_suite.messages import tr
 from local_ai_suite.paths import expanded
 
 from .sources import read_file
@@ -75,7 +76,7 @@ class Slash:
             "/quit": lambda _: Said(leave=True),
         }
         if word not in actions:
-            raise UsageError(f"{word} is no command", hint=" ".join(COMMANDS))
+            raise UsageError(tr("{word} is no command", word=word), hint=" ".join(COMMANDS))
         return actions[word](rest.strip())
 
     def take_attached(self) -> list[Source]:
@@ -101,8 +102,8 @@ class Slash:
             return Said("the question chooses the model")
         if name not in {model.id for model in talk.models}:
             raise UsageError(
-                f"there is no model called {name}",
-                hint="There is: " + ", ".join(model.id for model in talk.models),
+                tr("there is no model called {name}", name=name),
+                hint=tr("There is: {models}", models=", ".join(model.id for model in talk.models)),
             )
         talk.wishes = replace(talk.wishes, model=name)
         return Said(f"now: {name}")
@@ -123,7 +124,7 @@ class Slash:
         try:
             paths = [expanded(name) for name in shlex.split(names)]
         except ValueError as exc:
-            raise UsageError(f"a quotation mark is missing: {names}") from exc
+            raise UsageError(tr("a quotation mark is missing: {names}", names=names)) from exc
         read = [read_file(path) for path in paths]
         self.attached += read
         sizes = ", ".join(f"{one.name} ({len(one.text):,} characters)" for one in read)
@@ -145,14 +146,14 @@ class Slash:
     def _retry(self, _: str) -> Said:
         turns = self.conversation.turns
         if not turns:
-            raise UsageError("there is no question to ask again")
+            raise UsageError(tr("there is no question to ask again"))
         question = str(turns[-2]["content"])
         del turns[-2:]
         return Said(question=question)
 
     def _save(self, name: str) -> Said:
         if not name:
-            raise UsageError("/save needs a file's name")
+            raise UsageError(tr("/save needs a file's name"))
         path = expanded(name)
         try:
             # Nothing that is there is overwritten; a conversation is its owner's alone.
@@ -160,7 +161,9 @@ class Slash:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(as_markdown(self.conversation.turns))
         except OSError as exc:
-            raise UsageError(f"{path} cannot be written: {exc.strerror or exc}") from exc
+            raise UsageError(
+                tr("{path} cannot be written: {strerror}", path=path, strerror=exc.strerror or exc)
+            ) from exc
         return Said(f"saved as {path}")
 
 

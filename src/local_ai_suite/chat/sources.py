@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from local_ai_suite.errors import UsageError
+from local_ai_suite.messages import tr
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,16 +48,18 @@ def read_file(path: Path) -> Source:
         kind = path.stat().st_mode
         if stat.S_ISDIR(kind):
             raise UsageError(
-                f"{path} is a folder", hint="Name its files: `lais ai -f FOLDER/*.py ...`."
+                tr("{path} is a folder", path=path),
+                hint=tr("Name its files: `lais ai -f FOLDER/*.py ...`."),
             )
         # A pipe is `-f <(command)`; a device never ends.
         if not (stat.S_ISREG(kind) or stat.S_ISFIFO(kind)):
-            raise UsageError(f"{path} is neither a file nor a pipe")
+            raise UsageError(tr("{path} is neither a file nor a pipe", path=path))
         with path.open("rb") as stream:
             return read_stream(stream, str(path))
     except OSError as exc:
         raise UsageError(
-            f"{path} cannot be read: {exc.strerror or exc}", hint="Check the name after -f."
+            tr("{path} cannot be read: {strerror}", path=path, strerror=exc.strerror or exc),
+            hint=tr("Check the name after -f."),
         ) from exc
 
 
@@ -65,8 +68,12 @@ def read_stream(stream: BinaryIO, name: str = STDIN) -> Source:
     raw = stream.read(LARGEST_INPUT + 1)
     if len(raw) > LARGEST_INPUT:
         raise UsageError(
-            f"{name} is larger than {LARGEST_INPUT >> 20} MiB, more than any context holds",
-            hint="Send the part that matters: `head -c 100000 FILE | lais ai ...`.",
+            tr(
+                "{name} is larger than {largest_input} MiB, more than any context holds",
+                name=name,
+                largest_input=LARGEST_INPUT >> 20,
+            ),
+            hint=tr("Send the part that matters: `head -c 100000 FILE | lais ai ...`."),
         )
     return decode(raw, name)
 
@@ -92,8 +99,8 @@ def decode(raw: bytes, name: str) -> Source:
 
 def _binary(name: str) -> UsageError:
     return UsageError(
-        f"{name} is not text (UTF-8, UTF-16 and CP949 were tried)",
-        hint="Send text; `strings FILE`, `pdftotext FILE -` or `xxd FILE` make some.",
+        tr("{name} is not text (UTF-8, UTF-16 and CP949 were tried)", name=name),
+        hint=tr("Send text; `strings FILE`, `pdftotext FILE -` or `xxd FILE` make some."),
     )
 
 

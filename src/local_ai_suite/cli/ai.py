@@ -20,6 +20,7 @@ from local_ai_suite.cli.ai_turn import INTERRUPTED, history_path, prepare, resum
 from local_ai_suite.cli.output import json_option, show
 from local_ai_suite.client import client_for
 from local_ai_suite.errors import BadAnswer, UsageError
+from local_ai_suite.messages import tr
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
 from local_ai_suite.settings import load_settings
@@ -166,8 +167,8 @@ def _require_words(answer: Answer) -> None:
     if not answer.text.strip():
         why = "it only thought" if answer.reasoning else f"it ended with {answer.finish_reason}"
         raise BadAnswer(
-            f"the model {answer.model} answered without a word ({why})",
-            hint="Allow more tokens (--max-tokens), or ask in other words.",
+            tr("the model {model} answered without a word ({why})", model=answer.model, why=why),
+            hint=tr("Allow more tokens (--max-tokens), or ask in other words."),
         )
 
 
@@ -217,9 +218,10 @@ def _schema(path: Path | None) -> dict[str, Any] | None:
     try:
         schema = orjson.loads(read_file(path).text)
     except orjson.JSONDecodeError as exc:
-        raise UsageError(f"{path} is not JSON: {exc}") from exc
+        raise UsageError(tr("{path} is not JSON: {exc}", path=path, exc=exc)) from exc
     if not isinstance(schema, dict):
         raise UsageError(
-            f"{path} holds no JSON schema", hint='A schema is an object: {"type": "object", ...}.'
+            tr("{path} holds no JSON schema", path=path),
+            hint=tr('A schema is an object: {"type": "object", ...}.'),
         )
     return schema

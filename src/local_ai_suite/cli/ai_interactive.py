@@ -21,6 +21,7 @@ from local_ai_suite.chat.conversation import status_line
 from local_ai_suite.chat.slash import COMMANDS, Slash
 from local_ai_suite.cli import ai_turn
 from local_ai_suite.errors import SuiteError, UsageError
+from local_ai_suite.messages import say, tr
 from local_ai_suite.result import error_as_text
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ def run(
     """Until the user leaves; 0. Errors are shown and the conversation goes on."""
     if not sys.stdin.isatty():
         raise UsageError(
-            "-i needs a terminal to type in", hint="Without -i, standard input is the question."
+            tr("-i needs a terminal to type in"),
+            hint=tr("Without -i, standard input is the question."),
         )
     # `kill` must not leave a terminal without echo: unwound like Ctrl-C, prompt_toolkit tidies up.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
@@ -64,7 +66,7 @@ def run(
         except SuiteError as exc:
             click.echo(error_as_text(exc), err=True)
         except KeyboardInterrupt:
-            click.echo("stopped", err=True)
+            click.echo(say("stopped"), err=True)
         line = _typed(session)
     return 0
 
@@ -111,7 +113,7 @@ def _ask(
     answer, stopped = screen.stream(talk.open(ready))
     slash.take_attached()
     if stopped:
-        click.echo("stopped", err=True)
+        click.echo(say("stopped"), err=True)
     if trouble := talk.keep(ready, answer, history):
         screen.warn(trouble)
     screen.note(status_line(ready, answer))

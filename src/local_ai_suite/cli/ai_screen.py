@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from local_ai_suite.chat.plain import visible
+from local_ai_suite.messages import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +44,7 @@ class Screen:
             click.secho(visible(text), err=True, dim=True)
 
     def warn(self, text: str) -> None:
-        click.echo(f"warning: {visible(text)}", err=True)
+        click.echo(say("warning: {visible}", visible=visible(text)), err=True)
 
     def writer(self) -> Writer:
         if self._rendered:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from local_ai_suite.errors import ContextOverflow, UsageError
+from local_ai_suite.messages import say, tr
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,12 +34,12 @@ def resume(talk: Conversation, history: History | None, number: int | None) -> N
     """Take up conversation ``number``, or the last one."""
     if history is None:
         raise UsageError(
-            "conversations are not kept here, so there is none to go on with",
-            hint="AI_HISTORY in .env must be on.",
+            tr("conversations are not kept here, so there is none to go on with"),
+            hint=tr("AI_HISTORY in .env must be on."),
         )
     number = history.latest() if number is None else number
     if number is None:
-        raise UsageError("there is no conversation yet", hint="Ask without --continue.")
+        raise UsageError(tr("there is no conversation yet"), hint=tr("Ask without --continue."))
     talk.resume(number, history.messages(number))
 
 
@@ -49,8 +50,8 @@ def prepare(talk: Conversation, screen: Screen, question: str, sources: Sequence
     except ContextOverflow as exc:
         if not sources or talk.wishes.cut or not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise
-        click.echo(f"{exc.message}\n  {exc.hint}", err=True)
-        if not click.confirm("Cut it to fit?", err=True):
+        click.echo(say("{message}\n  {hint}", message=exc.message, hint=exc.hint), err=True)
+        if not click.confirm(say("Cut it to fit?"), err=True):
             raise
         wishes = talk.wishes
         talk.wishes = replace(wishes, cut=True)

@@ -20,6 +20,7 @@ from local_ai_suite.cli.ai_screen import Screen
 from local_ai_suite.cli.output import json_option, show
 from local_ai_suite.client import client_for
 from local_ai_suite.errors import BadAnswer, NotBuiltYet, UsageError
+from local_ai_suite.messages import say, tr
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
 from local_ai_suite.settings import load_settings
@@ -92,7 +93,7 @@ def commit(model: str | None, cut: bool, as_json: bool) -> int:
     repository = Repository(Path.cwd())
     sources = repository.staged()
     if not sources:
-        raise UsageError("nothing is staged", hint="`git add FILE...` stages changes.")
+        raise UsageError(tr("nothing is staged"), hint=tr("`git add FILE...` stages changes."))
     screen = Screen(quiet=as_json)
     talk = _talk(tasks.COMMIT_SYSTEM, model, cut, 400)
     ready = ai_turn.prepare(talk, screen, tasks.commit_question(repository.subjects()), sources)
@@ -100,7 +101,8 @@ def commit(model: str | None, cut: bool, as_json: bool) -> int:
     message = tasks.clean_message(answer.text)
     if not message:
         raise BadAnswer(
-            f"the model {answer.model} wrote no message", hint="Ask again, or write it yourself."
+            tr("the model {model} wrote no message", model=answer.model),
+            hint=tr("Ask again, or write it yourself."),
         )
     screen.note(status_line(ready, answer))
     data = {"message": message, "files": [source.name for source in sources]}
@@ -130,7 +132,7 @@ def review(
     else:
         sources = repository.changes(revision)
     if not sources:
-        raise UsageError("there are no changes to review", hint="`git status` shows them.")
+        raise UsageError(tr("there are no changes to review"), hint=tr("`git status` shows them."))
     screen = Screen(raw=raw, quiet=as_json)
     if korean is None:
         korean = _korean_locale()
@@ -168,7 +170,9 @@ def issues(number: int | None, state: str, limit: int, as_json: bool) -> int:
 def list_issues(state: str = "open", limit: int = 30, *, as_json: bool) -> int:
     found = github.Issues(Path.cwd()).list(state, limit)
     if found and not as_json:
-        click.echo("`lais ai issues N` shows one, `lais plan N` analyses and plans it.", err=True)
+        click.echo(
+            say("`lais ai issues N` shows one, `lais plan N` analyses and plans it."), err=True
+        )
     return show(Result("ai", github.as_table(found), {"issues": found}), as_json=as_json)
 
 
@@ -181,6 +185,6 @@ def plan(ctx: click.Context, arguments: tuple[str, ...]) -> Any:
 
     planner = lais.get_command(ctx, "plan")
     if planner is None:
-        raise NotBuiltYet("the planner is not part of this version")
+        raise NotBuiltYet(tr("the planner is not part of this version"))
     with planner.make_context("lais plan", list(arguments), parent=ctx.parent) as context:
         return context.command.invoke(context)

@@ -22,6 +22,7 @@ from local_ai_suite.approvals.show import DEFAULT_COLUMNS, display
 from local_ai_suite.approvals.terminal import Terminal
 from local_ai_suite.cli.output import json_option, show
 from local_ai_suite.errors import ApprovalError
+from local_ai_suite.messages import say, tr
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
 
@@ -114,7 +115,7 @@ def watch_command(*, as_json: bool) -> int:
     """
     terminal = None if as_json else Terminal()
     skipped: set[str] = set()
-    click.echo("Waiting for requests. Ctrl-C ends it.", err=True)
+    click.echo(say("Waiting for requests. Ctrl-C ends it."), err=True)
     while True:
         with open_gate(find_paths()) as gate:
             gate.sweep()
@@ -217,8 +218,10 @@ def decide(gate: Gate, request: Request, terminal: Terminal, *, run: bool = True
     presence = terminal.confirm(request, shown, judgement.level, user())
     if presence is None:
         raise ApprovalError(
-            f"{request.id} was not approved; it still waits",
-            hint=f'Say no for good with: lais approvals reject {request.id} --reason "..."',
+            tr("{id} was not approved; it still waits", id=request.id),
+            hint=tr(
+                'Say no for good with: lais approvals reject {id} --reason "..."', id=request.id
+            ),
         )
     return _approved(gate, request, presence, run=run)
 
@@ -246,7 +249,7 @@ def _decide_with_one_key(gate: Gate, request: Request, terminal: Terminal) -> No
         try:
             result = decide(gate, request, terminal)
         except ApprovalError as exc:
-            click.echo(f"{exc.message}\n", err=True)
+            click.echo(say("{message}\n", message=exc.message), err=True)
         else:
             click.echo(result.text)
         return
@@ -257,9 +260,9 @@ def _decide_with_one_key(gate: Gate, request: Request, terminal: Terminal) -> No
             click.echo(_approved(gate, request, presence, run=True).text)
         elif key == "r":
             gate.reject(request.id, "rejected while watching")
-            click.echo(f"{request.id} is rejected")
+            click.echo(say("{id} is rejected", id=request.id))
         else:
-            click.echo(f"{request.id} still waits")
+            click.echo(say("{id} still waits", id=request.id))
     except ApprovalError as exc:
         click.echo(exc.message, err=True)
 

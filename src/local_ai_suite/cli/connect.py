@@ -19,6 +19,7 @@ from local_ai_suite.connect.proof import Step, prove
 from local_ai_suite.connect.serving import PLACEHOLDER, read_facts
 from local_ai_suite.connect.target import Home, Target
 from local_ai_suite.errors import UsageError
+from local_ai_suite.messages import say, tr
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
 from local_ai_suite.settings import load_settings
@@ -37,7 +38,10 @@ def _client(name: str) -> Client:
     client = table.find(name)
     if client is None:
         known = ", ".join(one.id for one in table.CLIENTS)
-        raise UsageError(f"there is no client called {name}", hint=f"There is: {known}.")
+        raise UsageError(
+            tr("there is no client called {name}", name=name),
+            hint=tr("There is: {known}.", known=known),
+        )
     return client
 
 
@@ -128,7 +132,8 @@ def _plans(client: Client, facts: Facts, home: Home) -> list[Change]:
             reason = file.check(formats.load(file.format, change.before))
             if reason:
                 raise UsageError(
-                    f"{path} is left alone: {reason}", hint="`--print` shows what to write by hand."
+                    tr("{path} is left alone: {reason}", path=path, reason=reason),
+                    hint=tr("`--print` shows what to write by hand."),
                 )
         plans.append(change)
     return plans
@@ -138,8 +143,8 @@ def _agree(yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise UsageError("nobody is there to agree to the change", hint="--yes writes it.")
-    if not click.confirm("Write this?", err=True):
+        raise UsageError(tr("nobody is there to agree to the change"), hint=tr("--yes writes it."))
+    if not click.confirm(say("Write this?"), err=True):
         raise click.Abort
 
 
@@ -153,8 +158,8 @@ def _target(client: Client, home: Home) -> Target | None:
                 return file.target(data)
             except (KeyError, IndexError, StopIteration, TypeError, AttributeError) as exc:
                 raise UsageError(
-                    f"{path} does not name the local models any more",
-                    hint=f"`lais connect {client.id}` writes them again.",
+                    tr("{path} does not name the local models any more", path=path),
+                    hint=tr("`lais connect {id}` writes them again.", id=client.id),
                 ) from exc
     return None
 
@@ -264,13 +269,14 @@ def launch_command(name: str, arguments: tuple[str, ...]) -> int:
     if client.launch is None:
         able = ", ".join(one.id for one in table.CLIENTS if one.launch)
         raise UsageError(
-            f"{client.name} does not take its models from the environment",
-            hint=f"`lais connect {client.id}`. These can be launched: {able}.",
+            tr("{name} does not take its models from the environment", name=client.name),
+            hint=tr("`lais connect {id}`. These can be launched: {able}.", id=client.id, able=able),
         )
     program = shutil.which(client.launch.command)
     if program is None:
         raise UsageError(
-            f"{client.launch.command} is not installed", hint=f"Install it: {client.install}"
+            tr("{command} is not installed", command=client.launch.command),
+            hint=tr("Install it: {install}", install=client.install),
         )
     settings = load_settings(find_paths())
     facts = _facts(settings)

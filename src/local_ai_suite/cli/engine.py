@@ -15,6 +15,7 @@ from local_ai_suite import hardware
 from local_ai_suite.cli.output import json_option, show
 from local_ai_suite.engines import build, find
 from local_ai_suite.errors import EngineError
+from local_ai_suite.messages import say, tr
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
 from local_ai_suite.settings import Settings, load_settings
@@ -123,9 +124,12 @@ class _Bar:
         tenth = int((part or 0.0) * 10)
         if sys.stderr.isatty():
             share = "" if part is None else f" {part * 100:3.0f} %"
-            click.echo(f"\r\033[K{what}{share}", err=True, nl=False)
+            click.echo(say("\r\033[K{what}{share}", what=what, share=share), err=True, nl=False)
         elif (what, tenth) != self._said:
-            click.echo(what if part is None else f"{what}: {tenth * 10} %", err=True)
+            click.echo(
+                what if part is None else say("{what}: {tenth} %", what=what, tenth=tenth * 10),
+                err=True,
+            )
         self._said = (what, tenth)
 
 
@@ -188,18 +192,20 @@ def _ask(
     answer = probe.ask(port, path, key=settings.litellm_master_key, body=body, timeout_s=timeout_s)
     if answer is None:
         raise EngineError(
-            f"the engine service does not answer on port {port}",
-            hint="`make up-p1` starts it; `lais status` tells what runs.",
+            tr("the engine service does not answer on port {port}", port=port),
+            hint=tr("`make up-p1` starts it; `lais status` tells what runs."),
         )
     status, raw = answer
     try:
         found = orjson.loads(raw)
     except orjson.JSONDecodeError as exc:
-        raise EngineError(f"what listens on port {port} is not the engine service") from exc
+        raise EngineError(
+            tr("what listens on port {port} is not the engine service", port=port)
+        ) from exc
     if status != 200:
         error = found.get("error") if isinstance(found, dict) else None
         message = error.get("message") if isinstance(error, dict) else f"status {status}"
-        raise EngineError(str(message), hint="`lais logs` tells more.", status=status)
+        raise EngineError(str(message), hint=tr("`lais logs` tells more."), status=status)
     if not isinstance(found, dict):
-        raise EngineError(f"what listens on port {port} is not the engine service")
+        raise EngineError(tr("what listens on port {port} is not the engine service", port=port))
     return found

@@ -23,6 +23,7 @@ from local_ai_suite.issues.proposals import COMPONENT, ask_for, proposals, sessi
 from local_ai_suite.issues.render import markdown
 from local_ai_suite.issues.survey import survey
 from local_ai_suite.issues.writer import ServerWriter
+from local_ai_suite.messages import say, tr
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
 from local_ai_suite.settings import load_settings
@@ -84,14 +85,16 @@ def _parse(words: tuple[str, ...], source: str | None) -> tuple[str, str]:
         return verb, ""
     if len(rest) != 1 or (source is not None):
         raise UsageError(
-            "name one issue by its number, or give a text with --file",
-            hint="lais plan 12, lais plan --file issue.md, lais plan approve 12",
+            tr("name one issue by its number, or give a text with --file"),
+            hint=tr("lais plan 12, lais plan --file issue.md, lais plan approve 12"),
         )
     number = rest[0].removeprefix("#")
     if number.isdecimal() and int(number) > 0:
         return verb, f"issue-{int(number)}"
     if verb == "plan" or not all(part.isalnum() for part in number.split("-")):
-        raise UsageError(f"{rest[0]!r} is not an issue's number", hint="lais plan 12")
+        raise UsageError(
+            tr("{rest!r} is not an issue's number", rest=rest[0]), hint=tr("lais plan 12")
+        )
     return verb, number
 
 
@@ -150,12 +153,17 @@ def _read_text(source: str) -> str:
         text = raw.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as exc:
         raise UsageError(
-            f"{source} cannot be read: {exc}", hint="Give a UTF-8 text file, or - for stdin."
+            tr("{source} cannot be read: {exc}", source=source, exc=exc),
+            hint=tr("Give a UTF-8 text file, or - for stdin."),
         ) from exc
     if len(raw) > LARGEST_BYTES:
         raise UsageError(
-            f"{source} is larger than {LARGEST_BYTES // 2**20} MiB; that is no issue",
-            hint="Give the part that says what is wanted.",
+            tr(
+                "{source} is larger than {largest_bytes} MiB; that is no issue",
+                source=source,
+                largest_bytes=LARGEST_BYTES // 2**20,
+            ),
+            hint=tr("Give the part that says what is wanted."),
         )
     return text
 
@@ -167,8 +175,8 @@ def _repository(root: Path, named: str | None) -> str:
     repository = shadow.remote_repository(place) if place else None
     if repository is None:
         raise UsageError(
-            f"{root} has no remote called origin, so its repository is not known",
-            hint="Name it with --repository owner/name, or give the issue with --file.",
+            tr("{root} has no remote called origin, so its repository is not known", root=root),
+            hint=tr("Name it with --repository owner/name, or give the issue with --file."),
         )
     return repository
 
@@ -192,8 +200,12 @@ def _approve(documents: Documents, root: Path, options: dict[str, Any]) -> Resul
     facts = plan["facts"]
     if plan.get("review"):
         raise UsageError(
-            f"this plan was {plan['review']['state']}: {plan['review']['reason']}",
-            hint="Make it anew: lais plan N --fresh",
+            tr(
+                "this plan was {state}: {reason}",
+                state=plan["review"]["state"],
+                reason=plan["review"]["reason"],
+            ),
+            hint=tr("Make it anew: lais plan N --fresh"),
         )
     ticks = _numbers(options["tick"])
     body = None
@@ -242,13 +254,15 @@ def _numbers(text: str | None) -> set[int]:
         return {int(part) for part in text.split(",")} if text else set()
     except ValueError as exc:
         raise UsageError(
-            f"--tick {text!r} is not a list of numbers", hint="Such as --tick 1,3"
+            tr("--tick {text!r} is not a list of numbers", text=text), hint=tr("Such as --tick 1,3")
         ) from exc
 
 
 def _reject(documents: Documents, reason: str) -> Result:
     if not reason:
-        raise UsageError("a rejection wants its reason", hint='lais plan reject N --reason "..."')
+        raise UsageError(
+            tr("a rejection wants its reason"), hint=tr('lais plan reject N --reason "..."')
+        )
     plan, _ = documents.read()
     rejected = []
     with open_gate(find_paths()) as gate:
@@ -271,7 +285,9 @@ def _progress(language: str, *, quiet: bool) -> Callable[[int, int, str], None]:
             return
         filled = "█" * number + "░" * (of - number)
         line = f"{filled} {number}/{of} {word(f'section_{key}', language)}"
-        click.echo(f"\r\x1b[K{line}" if on_terminal else line, err=True, nl=not on_terminal)
+        click.echo(
+            say("\r\033[K{line}", line=line) if on_terminal else line, err=True, nl=not on_terminal
+        )
         if on_terminal and number == of:
             click.echo(err=True)
 

@@ -20,6 +20,7 @@ from local_ai_suite import __version__
 from local_ai_suite.cli.interrupts import importing
 from local_ai_suite.errors import DiskError, SuiteError, UsageError
 from local_ai_suite.log import log_to_file
+from local_ai_suite.messages import say, tr
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import error_as_json, error_as_text
 
@@ -94,7 +95,13 @@ class Verbs(click.Group):
             import difflib  # noqa: PLC0415 (only for a slip)
 
             if near := difflib.get_close_matches(args[0], VERBS, n=1):
-                ctx.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
+                ctx.fail(
+                    say(
+                        "No such command {args!r}. Did you mean {near!r}?",
+                        args=args[0],
+                        near=near[0],
+                    )
+                )
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -123,7 +130,7 @@ def main(argv: list[str] | None = None) -> None:
             exc.show()
         sys.exit(exc.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("stopped", err=True)
+        click.echo(say("stopped"), err=True)
         sys.exit(INTERRUPTED)
     except SuiteError as exc:
         _fail(verb, exc, as_json)
@@ -156,7 +163,9 @@ def _defect(verb: str, exc: Exception) -> Defect:
     """``exc`` in one line, its traceback in a log file."""
     file = _keep_traceback(verb, exc)
     hint = f"The details are in {file}" if file else "Its log could not be written."
-    return Defect(f"this should not happen: {type(exc).__name__}: {exc}", hint=hint)
+    return Defect(
+        tr("this should not happen: {name}: {exc}", name=type(exc).__name__, exc=exc), hint=hint
+    )
 
 
 def _keep_traceback(verb: str, exc: Exception) -> Path | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from local_ai_suite.catalog.catalog import configured_models, find_ggufs
 from local_ai_suite.errors import ModelError, SuiteError
+from local_ai_suite.messages import tr
 from local_ai_suite.paths import expanded
 
 if TYPE_CHECKING:
@@ -42,8 +43,10 @@ def find_model(name: str, settings: Settings, paths: Paths) -> Path:
         return near[0]
     there = ", ".join(sorted(p.name for p in folder.glob("**/*.gguf"))[:_SHOWN])
     raise ModelError(
-        f"{name}: no such file, here or in {folder}",
-        hint=f"There is: {there}" if there else "`lais models pull NAME` downloads one.",
+        tr("{name}: no such file, here or in {folder}", name=name, folder=folder),
+        hint=tr("There is: {there}", there=there)
+        if there
+        else tr("`lais models pull NAME` downloads one."),
     )
 
 

@@ -11,6 +11,7 @@ from local_ai_suite.cli.models_inspect import inspect_command
 from local_ai_suite.cli.models_progress import Quiet, watcher
 from local_ai_suite.cli.output import json_option, show
 from local_ai_suite.errors import SettingsError, UsageError
+from local_ai_suite.messages import say, tr
 from local_ai_suite.models import listing, recommended
 from local_ai_suite.models.built import pull_embedding
 from local_ai_suite.models.pull import Pulled, pull
@@ -90,7 +91,11 @@ def pull_command(name: str, as_json: bool) -> int:
         except KeyboardInterrupt:
             progress.close()
             click.echo(
-                f"What has come is kept. `lais models pull {name}` goes on from there.", err=True
+                say(
+                    "What has come is kept. `lais models pull {name}` goes on from there.",
+                    name=name,
+                ),
+                err=True,
             )
             raise
     files = ", ".join(path.name for path in pulled.paths)
@@ -148,8 +153,8 @@ def _agreed(question: str) -> bool:
             raise  # Ctrl-C
         click.echo(err=True)
         raise UsageError(
-            "nobody can be asked whether to delete it: standard input has ended",
-            hint="--yes deletes without asking.",
+            tr("nobody can be asked whether to delete it: standard input has ended"),
+            hint=tr("--yes deletes without asking."),
         ) from None
 
 
@@ -160,9 +165,14 @@ def download_folder(settings: Settings, paths: Paths) -> Path:
         return folder
     if "MODELS_DIR" in settings.sources and paths.project not in folder.parents:
         raise SettingsError(
-            f"MODELS_DIR is {settings.models_dir!r} ({settings.sources['MODELS_DIR']}), and that "
-            "folder is not there",
-            hint="If its disk is unplugged, plug it in; else make the folder or change MODELS_DIR.",
+            tr(
+                "MODELS_DIR is {models_dir!r} ({models_dir_2}), and that folder is not there",
+                models_dir=settings.models_dir,
+                models_dir_2=settings.sources["MODELS_DIR"],
+            ),
+            hint=tr(
+                "If its disk is unplugged, plug it in; else make the folder or change MODELS_DIR."
+            ),
             key="MODELS_DIR",
         )
     folder.mkdir(parents=True, exist_ok=True)

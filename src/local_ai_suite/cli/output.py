@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from local_ai_suite.messages import say
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -25,7 +27,7 @@ def show(result: Result, *, as_json: bool) -> int:
         click.echo(result.as_json())
     else:
         for warning in result.warnings:
-            click.echo(f"warning: {warning}", err=True)
+            click.echo(say("warning: {warning}", warning=warning), err=True)
         if result.text:
             click.echo(result.text)
     return result.exit_code

@@ -15,6 +15,7 @@ from local_ai_suite.engines.find import find_engine
 from local_ai_suite.errors import EngineNotFound, UsageError
 from local_ai_suite.gguf import read_gguf
 from local_ai_suite.hardware import Hardware, detect, measure_read_speed
+from local_ai_suite.messages import tr
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
 from local_ai_suite.settings import Settings, load_settings
@@ -55,10 +56,15 @@ def plan_fit_command(
     is_imagined = bool(vram or gpu)
     if is_imagined:
         hardware = _imagine(hardware, vram, gpu)
-        notes.append("planned for a graphics card that isn't here; its speed is from a table")
+        notes.append(tr("planned for a graphics card that isn't here; its speed is from a table"))
     elif hardware.other_gpus and not hardware.gpus:
         names = ", ".join(str(card) for card in hardware.other_gpus)
-        notes.append(f"{names}: only NVIDIA's GPUs are planned for as yet, so this is for the CPU")
+        notes.append(
+            tr(
+                "{names}: only NVIDIA's GPUs are planned for as yet, so this is for the CPU",
+                names=names,
+            )
+        )
     has_gpu = True if is_imagined else _engine_has_gpu(settings, paths, notes)
     file = read_gguf(path)
     request = fit.FitRequest(
@@ -101,8 +107,8 @@ def _imagine(hardware: Hardware, vram: str | None, gpu: str | None) -> Hardware:
         return fit.imagined(hardware, vram_bytes=size, gpu_name=gpu)
     except ValueError as exc:
         raise UsageError(
-            f"--gpu {gpu!r} is not a card that is known here",
-            hint="Give its memory, too: --vram 6GiB.",
+            tr("--gpu {gpu!r} is not a card that is known here", gpu=gpu),
+            hint=tr("Give its memory, too: --vram 6GiB."),
         ) from exc
 
 
@@ -113,7 +119,9 @@ def _bytes(text: str) -> int:
         unit = (match[2] or "g").lower()
         size = int(float(match[1]) * (fit.GIB if unit.startswith("g") else fit.MIB))
     if not match or size <= 0:
-        raise UsageError(f"--vram {text!r} is no size", hint="Write it like 6GiB or 6144MiB.")
+        raise UsageError(
+            tr("--vram {text!r} is no size", text=text), hint=tr("Write it like 6GiB or 6144MiB.")
+        )
     return size
 
 
@@ -122,10 +130,15 @@ def _engine_has_gpu(settings: Settings, paths: Paths, notes: list[str]) -> bool:
     try:
         engine = find_engine(settings, paths)
     except EngineNotFound as exc:
-        notes.append(f"no engine was found ({exc.message}); planned as if it could use a GPU")
+        notes.append(
+            tr(
+                "no engine was found ({message}); planned as if it could use a GPU",
+                message=exc.message,
+            )
+        )
         return True
     if engine.gpu is None:
-        notes.append("the engine does not say whether it can use a GPU; planned as if it could")
+        notes.append(tr("the engine does not say whether it can use a GPU; planned as if it could"))
     return engine.gpu is not False
 
 

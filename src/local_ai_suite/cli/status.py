@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from local_ai_suite.cli.output import json_option, show
+from local_ai_suite.messages import say
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
 from local_ai_suite.settings import load_settings
@@ -87,4 +88,4 @@ def _print(name: str, line: str, colours: dict[str, str]) -> None:
     if sys.stdout.isatty():
         colour = colours.setdefault(name, _COLOURS[len(colours) % len(_COLOURS)])
         prefix = click.style(prefix, fg=colour)
-    click.echo(f"{prefix} | {line}")
+    click.echo(say("{prefix} | {line}", prefix=prefix, line=line))

@@ -12,6 +12,7 @@ import click
 from local_ai_suite.cli.output import json_option, show
 from local_ai_suite.doctor import ensure_ready
 from local_ai_suite.log import log_to_file
+from local_ai_suite.messages import say
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
 from local_ai_suite.settings import load_settings
@@ -36,7 +37,7 @@ def progress(quiet: bool) -> Iterator[Callable[[str], None]]:
         yield lambda _line: None
         return
     if not sys.stderr.isatty():
-        yield lambda line: click.echo(f"  {line} ...", err=True)
+        yield lambda line: click.echo(say("  {line} ...", line=line), err=True)
         return
     from rich.console import Console  # noqa: PLC0415  (60 ms that only a terminal needs)
 
@@ -59,7 +60,7 @@ def bring_up(command: str, phase: str, *, as_json: bool) -> int:
     services.check_phase(phase)
     log_to_file(paths.ensure_state() / "logs", "up")
     if ensure_env_file(paths):
-        click.echo(f"  made {paths.env_file.name} with a fresh key", err=True)
+        click.echo(say("  made {name} with a fresh key", name=paths.env_file.name), err=True)
     settings = load_settings(paths)
     ensure_ready(settings, paths)
     with progress(as_json) as report:

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from local_ai_suite.errors import BadAnswer
+from local_ai_suite.messages import tr
 
 _SHOWN = 200  # characters of an unusable answer that an error message quotes
 
@@ -65,12 +66,16 @@ class Answer:
         except orjson.JSONDecodeError as exc:
             if self.finish_reason == "length":
                 raise BadAnswer(
-                    "the answer was cut at its token limit before its JSON was complete",
-                    hint="Allow more tokens (--max-tokens), or ask for less.",
+                    tr("the answer was cut at its token limit before its JSON was complete"),
+                    hint=tr("Allow more tokens (--max-tokens), or ask for less."),
                 ) from exc
             raise BadAnswer(
-                f"the model {self.model} did not answer in JSON: {self.text[:_SHOWN]!r}",
-                hint="Ask again, or use a larger model.",
+                tr(
+                    "the model {model} did not answer in JSON: {text!r}",
+                    model=self.model,
+                    text=self.text[:_SHOWN],
+                ),
+                hint=tr("Ask again, or use a larger model."),
             ) from exc
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import orjson
 
 from local_ai_suite.errors import NetworkError, RequestRefused
+from local_ai_suite.messages import tr
 
 from . import answers, failures
 from .transport import Address, Timeouts, Transport
@@ -74,8 +75,8 @@ class Client:
                 return entry
         there = ", ".join(sorted(entry.id for entry in models)) or "none"
         raise RequestRefused(
-            f"{self.base_url} has no model called {name}",
-            hint=f"It has: {there}.",
+            tr("{base_url} has no model called {name}", base_url=self.base_url, name=name),
+            hint=tr("It has: {there}.", there=there),
             status=404,
             server_code="model_not_found",
         )

@@ -6,8 +6,9 @@ import re
 from typing import Any
 
 from local_ai_suite.errors import BadAnswer, ContextOverflow, NetworkError, NoServer, RequestRefused
+from local_ai_suite.messages import tr
 
-START_HINT = "Start it with `make up-p1`, then look at `lais status`."
+START_HINT = tr("Start it with `make up-p1`, then look at `lais status`.")
 _SHOWN = 300  # characters of a foreign body that a message quotes
 
 # llama.cpp: "the request exceeds the available context size (4096 tokens), try increasing it" and
@@ -43,7 +44,12 @@ def refusal(status: int, body: Any, url: str, model: str | None = None) -> Reque
             **facts,
         )
     return RequestRefused(
-        f"{url} refused the request ({status}): {said or 'no reason given'}",
+        tr(
+            "{url} refused the request ({status}): {said}",
+            url=url,
+            status=status,
+            said=said or tr("no reason given"),
+        ),
         hint=_hint(status, model),
         **facts,
     )
@@ -56,8 +62,12 @@ def overflow(
     prompt = "an unknown number of" if prompt_tokens is None else f"{prompt_tokens:,}"
     context = "fewer" if context_tokens is None else f"{context_tokens:,}"
     return ContextOverflow(
-        f"the prompt has {prompt} tokens; the model's context holds {context}",
-        hint="Send less, or raise CTX_SIZE in .env if the memory allows it (`lais plan-fit`).",
+        tr(
+            "the prompt has {prompt} tokens; the model's context holds {context}",
+            prompt=prompt,
+            context=context,
+        ),
+        hint=tr("Send less, or raise CTX_SIZE in .env if the memory allows it (`lais plan-fit`)."),
         prompt_tokens=prompt_tokens,
         context_tokens=context_tokens,
         **facts,
@@ -67,31 +77,36 @@ def overflow(
 def unreachable(url: str, exc: OSError) -> NetworkError:
     """No connection could be made."""
     if isinstance(exc, ConnectionRefusedError):
-        return NoServer(f"no server answers at {url}", hint=START_HINT)
+        return NoServer(tr("no server answers at {url}", url=url), hint=START_HINT)
     if isinstance(exc, TimeoutError):
-        return NoServer(f"{url} did not take the connection in time", hint=START_HINT)
-    return NoServer(f"{url} cannot be reached: {exc.strerror or exc}", hint=START_HINT)
+        return NoServer(tr("{url} did not take the connection in time", url=url), hint=START_HINT)
+    return NoServer(
+        tr("{url} cannot be reached: {strerror}", url=url, strerror=exc.strerror or exc),
+        hint=START_HINT,
+    )
 
 
 def timed_out(url: str, seconds: float) -> NetworkError:
     return NetworkError(
-        f"{url} sent nothing for {seconds:.0f} s",
-        hint="`lais status` shows what the model is doing; `lais logs` says why.",
+        tr("{url} sent nothing for {seconds:.0f} s", url=url, seconds=seconds),
+        hint=tr("`lais status` shows what the model is doing; `lais logs` says why."),
     )
 
 
 def broke_off(url: str) -> NetworkError:
     return NetworkError(
-        f"{url} closed the connection before the answer was complete",
-        hint="The engine may have stopped: `lais status`, then `lais logs`.",
+        tr("{url} closed the connection before the answer was complete", url=url),
+        hint=tr("The engine may have stopped: `lais status`, then `lais logs`."),
     )
 
 
 def not_an_api(url: str, body: str) -> BadAnswer:
     shown = " ".join(body.split())[:80]
     return BadAnswer(
-        f"what answers at {url} is not an OpenAI API: {shown!r}",
-        hint="Another program may hold the port: `lais status`; API_GATEWAY_PORT in .env moves it.",
+        tr("what answers at {url} is not an OpenAI API: {shown!r}", url=url, shown=shown),
+        hint=tr(
+            "Another program may hold the port: `lais status`; API_GATEWAY_PORT in .env moves it."
+        ),
     )
 
 

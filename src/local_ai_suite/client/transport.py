@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from local_ai_suite.errors import BadAnswer, UsageError
+from local_ai_suite.messages import tr
 
 from . import failures
 
@@ -68,7 +69,13 @@ class Exchange:
         with self._mapped(wait):
             body = self._response.read(LONGEST_BODY + 1)
         if len(body) > LONGEST_BODY:
-            raise BadAnswer(f"{self.url} answered with more than {LONGEST_BODY >> 20} MiB")
+            raise BadAnswer(
+                tr(
+                    "{url} answered with more than {longest_body} MiB",
+                    url=self.url,
+                    longest_body=LONGEST_BODY >> 20,
+                )
+            )
         if self._response.length:  # http.client reads a body that is too short without a word
             raise failures.broke_off(self.url)
         return body
@@ -87,7 +94,13 @@ class Exchange:
             if not line:
                 return
             if len(line) >= LONGEST_LINE:
-                raise BadAnswer(f"{self.url} sent an event of over {LONGEST_LINE >> 20} MiB")
+                raise BadAnswer(
+                    tr(
+                        "{url} sent an event of over {longest_line} MiB",
+                        url=self.url,
+                        longest_line=LONGEST_LINE >> 20,
+                    )
+                )
             # Also "error:", which llama.cpp wrote before it sent errors as data.
             name, colon, value = line.partition(b":")
             if colon and name in {b"data", b"error"}:
@@ -133,11 +146,13 @@ class Address:
             parts = urlsplit(base_url)
             port = parts.port or (443 if parts.scheme == "https" else 80)
         except ValueError as exc:
-            raise UsageError(f"{base_url!r} is not an address: {exc}") from exc
+            raise UsageError(
+                tr("{base_url!r} is not an address: {exc}", base_url=base_url, exc=exc)
+            ) from exc
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise UsageError(
-                f"{base_url!r} is not an address of a server",
-                hint="Write it as http://127.0.0.1:8000/v1.",
+                tr("{base_url!r} is not an address of a server", base_url=base_url),
+                hint=tr("Write it as http://127.0.0.1:8000/v1."),
             )
         prefix = parts.path.rstrip("/").removesuffix("/v1")
         return cls(parts.hostname, port, parts.scheme == "https", prefix)
@@ -224,6 +239,6 @@ def _encode(body: Any) -> bytes:
         return orjson.dumps(body)
     except TypeError as exc:
         raise UsageError(
-            f"the request cannot be written as JSON: {exc}",
-            hint="Text must be valid UTF-8.",
+            tr("the request cannot be written as JSON: {exc}", exc=exc),
+            hint=tr("Text must be valid UTF-8."),
         ) from exc

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from local_ai_suite.errors import UsageError
+from local_ai_suite.messages import tr
 
 from . import formats
 from .path import Edit, as_json, from_json
@@ -67,8 +68,8 @@ def plan(path: Path, format_: Format, edits: Sequence[Edit]) -> Change:
         after, made = formats.apply(format_, before or "", edits)
     except ValueError as exc:
         raise UsageError(
-            f"{path} cannot be changed safely: {exc}",
-            hint="Nothing was written. Mend the file, or use --print and edit it by hand.",
+            tr("{path} cannot be changed safely: {exc}", path=path, exc=exc),
+            hint=tr("Nothing was written. Mend the file, or use --print and edit it by hand."),
             file=str(path),
         ) from exc
     return Change(path, format_, before, after, tuple(made))
@@ -143,7 +144,7 @@ def restore(ledger: Path) -> list[Restored]:
     """Undo what the ledger tells. Raises :class:`UsageError` when there is nothing to undo."""
     records = _records(ledger)
     if not records:
-        raise UsageError("it is not connected", hint="`lais connect` lists what is.")
+        raise UsageError(tr("it is not connected"), hint=tr("`lais connect` lists what is."))
     done = [Restored(Path(record["path"]), _restore_one(record)) for record in records]
     ledger.unlink()
     return done
@@ -171,8 +172,11 @@ def _restore_one(record: dict[str, Any]) -> str:
         after = formats.remove(record["format"], now, edits)
     except ValueError as exc:
         raise UsageError(
-            f"{path} was changed since and cannot be read: {exc}",
-            hint=f"The file as it was before: {record['backup'] or 'there was none'}",
+            tr("{path} was changed since and cannot be read: {exc}", path=path, exc=exc),
+            hint=tr(
+                "The file as it was before: {backup}",
+                backup=record["backup"] or tr("there was none"),
+            ),
         ) from exc
     _replace(path, after)
     return "ours taken out"
@@ -185,7 +189,8 @@ def _records(ledger: Path) -> list[dict[str, Any]]:
         return []
     except (OSError, ValueError) as exc:
         raise UsageError(
-            f"{ledger} cannot be read: {exc}", hint=f"The backups are in {ledger.parent}."
+            tr("{ledger} cannot be read: {exc}", ledger=ledger, exc=exc),
+            hint=tr("The backups are in {parent}.", parent=ledger.parent),
         ) from exc
     return list(records)
 
@@ -194,28 +199,40 @@ def _read(path: Path) -> str | None:
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise UsageError(
-                f"{path} is larger than {LARGEST_FILE >> 20} MiB: no configuration is",
-                hint="Look at the file; nothing was written.",
+                tr(
+                    "{path} is larger than {largest_file} MiB: no configuration is",
+                    path=path,
+                    largest_file=LARGEST_FILE >> 20,
+                ),
+                hint=tr("Look at the file; nothing was written."),
             )
         return path.read_bytes().decode("utf-8")
     except FileNotFoundError:
         if path.is_symlink():
             raise UsageError(
-                f"{path} is a link to {path.readlink()}, which is not there",
-                hint="Make its target, or remove the link.",
+                tr(
+                    "{path} is a link to {readlink}, which is not there",
+                    path=path,
+                    readlink=path.readlink(),
+                ),
+                hint=tr("Make its target, or remove the link."),
             ) from None
         return None
     except UnicodeDecodeError as exc:
-        raise UsageError(f"{path} is not UTF-8 text", hint="Save it as UTF-8.") from exc
+        raise UsageError(
+            tr("{path} is not UTF-8 text", path=path), hint=tr("Save it as UTF-8.")
+        ) from exc
     except OSError as exc:
-        raise UsageError(f"{path} cannot be read: {exc.strerror or exc}") from exc
+        raise UsageError(
+            tr("{path} cannot be read: {strerror}", path=path, strerror=exc.strerror or exc)
+        ) from exc
 
 
 def _unchanged(change: Change) -> None:
     if _read(change.path) != change.before:
         raise UsageError(
-            f"{change.path} was changed by another program just now",
-            hint="Nothing was written to it. Run the command again.",
+            tr("{path} was changed by another program just now", path=change.path),
+            hint=tr("Nothing was written to it. Run the command again."),
         )
 
 
@@ -251,8 +268,8 @@ def _replace(path: Path, text: str) -> None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)  # noqa: PTH108
         raise UsageError(
-            f"{path} cannot be written: {exc.strerror or exc}",
-            hint="Make it writable for you; what was there is unchanged.",
+            tr("{path} cannot be written: {strerror}", path=path, strerror=exc.strerror or exc),
+            hint=tr("Make it writable for you; what was there is unchanged."),
         ) from exc
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from local_ai_suite.errors import UsageError
+from local_ai_suite.messages import tr
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,8 +67,8 @@ def read_facts(models: Sequence[Model], base_url: str, *, key_needed: bool) -> F
     talking = {name: m for name, m in talking.items() if "embed" not in name}
     if not talking:
         raise UsageError(
-            f"{base_url} serves no model that chats",
-            hint="Put a GGUF file into models/, or `lais models pull chat`.",
+            tr("{base_url} serves no model that chats", base_url=base_url),
+            hint=tr("Put a GGUF file into models/, or `lais models pull chat`."),
         )
     chat = talking.get(CHAT) or next(iter(talking.values()))
     code = talking.get(CODE) or chat

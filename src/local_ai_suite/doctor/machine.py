@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from local_ai_suite.engine.planning import FitPlanner, capacity
 from local_ai_suite.engine.readback import compare_speed
 from local_ai_suite.errors import FitError
+from local_ai_suite.messages import tr
 
 from .check import Check, failure, ok, warning
 
@@ -45,10 +46,10 @@ def check_gpu(facts: Facts) -> Check:
     """A missing GPU is never a failure: the CPU does the work."""
     hardware, settings = facts.hardware, facts.settings
     if hardware is None:
-        return warning("gpu", "the hardware was not looked at", "Run `lais doctor` again.")
+        return warning("gpu", tr("the hardware was not looked at"), tr("Run `lais doctor` again."))
     chosen = settings.cuda_visible_devices if settings else None
     if hardware.gpus and chosen == "":
-        return ok("gpu", "CUDA_VISIBLE_DEVICES is empty: the CPU does the work, as wanted")
+        return ok("gpu", tr("CUDA_VISIBLE_DEVICES is empty: the CPU does the work, as wanted"))
     if found := gpus(facts):
         return ok(
             "gpu",
@@ -60,9 +61,13 @@ def check_gpu(facts: Facts) -> Check:
         names = ", ".join(str(gpu.index) for gpu in hardware.gpus)
         return warning(
             "gpu",
-            f"CUDA_VISIBLE_DEVICES={chosen} names no GPU of this machine (there are: {names}); "
-            "the CPU does the work",
-            "Correct CUDA_VISIBLE_DEVICES in .env, or remove it.",
+            tr(
+                "CUDA_VISIBLE_DEVICES={chosen} names no GPU of this machine (there are: "
+                "{names}); the CPU does the work",
+                chosen=chosen,
+                names=names,
+            ),
+            tr("Correct CUDA_VISIBLE_DEVICES in .env, or remove it."),
         )
     return _no_gpu(facts, hardware)
 
@@ -74,14 +79,21 @@ def _no_gpu(facts: Facts, hardware: Hardware) -> Check:
     if hardware.gpu_problem:
         return warning(
             "gpu",
-            f"no GPU can be used ({hardware.gpu_problem}); the CPU does the work{wish}",
+            tr(
+                "no GPU can be used ({gpu_problem}); the CPU does the work{wish}",
+                gpu_problem=hardware.gpu_problem,
+                wish=wish,
+            ),
             remedy,
         )
     if facts.nvidia_on_bus:
         return warning(
             "gpu",
-            "an NVIDIA card is in this machine, and its driver is not (no nvidia-smi); the CPU "
-            f"does the work{wish}",
+            tr(
+                "an NVIDIA card is in this machine, and its driver is not (no nvidia-smi); "
+                "the CPU does the work{wish}",
+                wish=wish,
+            ),
             remedy,
         )
     if hardware.other_gpus:
@@ -89,9 +101,13 @@ def _no_gpu(facts: Facts, hardware: Hardware) -> Check:
         told = f"{names}: only NVIDIA's GPUs are planned for as yet; the CPU does the work{wish}"
         if layers == 0:
             return ok("gpu", told)
-        return warning("gpu", told, "Nothing to do; N_GPU_LAYERS=0 in .env says that it is known.")
+        return warning(
+            "gpu", told, tr("Nothing to do; N_GPU_LAYERS=0 in .env says that it is known.")
+        )
     remedy = f"If there is one: {remedy}" if not hardware.is_wsl else remedy
-    return warning("gpu", f"no NVIDIA GPU was found; the CPU does the work{wish}", remedy)
+    return warning(
+        "gpu", tr("no NVIDIA GPU was found; the CPU does the work{wish}", wish=wish), remedy
+    )
 
 
 def check_memory(facts: Facts) -> Check:
@@ -99,14 +115,14 @@ def check_memory(facts: Facts) -> Check:
     available = hardware.memory_available_bytes if hardware else None
     total = hardware.memory_total_bytes if hardware else None
     if available is None or total is None:
-        return warning("memory", "the free memory is unknown", "Look at `free -h`.")
+        return warning("memory", tr("the free memory is unknown"), tr("Look at `free -h`."))
     words = f"{available / GIB:.1f} GiB of {total / GIB:.1f} GiB are free"
     details = {"available_bytes": available, "total_bytes": total}
     if available < _LEAST_MEMORY:
         remedy = "Close programs"
         if hardware and hardware.is_wsl:
             remedy += ", or give WSL more memory: [wsl2] memory=12GB in %UserProfile%\\.wslconfig"
-        return warning("memory", words, f"{remedy}.", **details)
+        return warning("memory", words, tr("{remedy}.", remedy=remedy), **details)
     return ok("memory", words, **details)
 
 
@@ -140,8 +156,8 @@ def _fit_of(entry: ModelEntry, facts: Facts, settings: Settings, hardware: Hardw
         grade = failure if entry is facts.catalog_default else warning
         return grade(
             "fit",
-            f"{words}: {exc.message}",
-            "Free memory, or take a smaller model: `lais models recommended`.",
+            tr("{words}: {message}", words=words, message=exc.message),
+            tr("Free memory, or take a smaller model: `lais models recommended`."),
             model=entry.name,
         )
     details = {"model": entry.name, "n_gpu_layers": found.n_gpu_layers, "ctx_size": found.ctx_size}
@@ -154,9 +170,13 @@ def _fit_of(entry: ModelEntry, facts: Facts, settings: Settings, hardware: Hardw
         return ok("fit", told, **details, tokens_per_second=speed)
     return warning(
         "fit",
-        f"{words} with N_GPU_LAYERS and CTX_SIZE as they are set needs more memory than is free "
-        f"({'; '.join(found.warnings)}); it is tried all the same",
-        "Set them to auto, or lower.",
+        tr(
+            "{words} with N_GPU_LAYERS and CTX_SIZE as they are set needs more memory "
+            "than is free ({warnings}); it is tried all the same",
+            words=words,
+            warnings="; ".join(found.warnings),
+        ),
+        tr("Set them to auto, or lower."),
         **details,
     )
 
@@ -182,7 +202,14 @@ def check_projections(facts: Facts) -> list[Check]:
         missed = ", ".join(f"{p.part} on {p.device} {p.difference / MIB:+.0f} MiB" for p in off)
         margin = f"The margin is {facts.learned_bytes / MIB:.0f} MiB wider for it."
         remedy = margin if facts.learned_bytes else "Nothing to do: it took less, or hardly more."
-        found.append(warning("projection", f"{words} ({missed})", remedy, **details))
+        found.append(
+            warning(
+                "projection",
+                tr("{words} ({missed})", words=words, missed=missed),
+                remedy,
+                **details,
+            )
+        )
     return [*found, *(_check_speed(name, *speed) for name, speed in facts.speeds.items())]
 
 
@@ -208,7 +235,7 @@ def check_disk(facts: Facts) -> list[Check]:
         free = facts.state.free_bytes
         words = f"{free / 1e9:.1f} GB are free for logs and state ({facts.state.path})"
         if free < _LEAST_STATE_DISK:
-            found.append(failure("disk", words, "Make room there.", free_bytes=free))
+            found.append(failure("disk", words, tr("Make room there."), free_bytes=free))
         else:
             found.append(ok("disk", words, free_bytes=free))
     if facts.models is not None and facts.models.free_bytes is not None:
@@ -217,8 +244,12 @@ def check_disk(facts: Facts) -> list[Check]:
             found.append(
                 warning(
                     "disk",
-                    f"{free / 1e9:.1f} GB are free for models ({facts.models.path})",
-                    "`lais models rm` removes one; MODELS_DIR in .env can lie on another disk.",
+                    tr(
+                        "{free:.1f} GB are free for models ({path})",
+                        free=free / 1e9,
+                        path=facts.models.path,
+                    ),
+                    tr("`lais models rm` removes one; MODELS_DIR in .env can lie on another disk."),
                     free_bytes=free,
                 )
             )
@@ -235,9 +266,12 @@ def check_paths(facts: Facts) -> list[Check]:
         found.append(
             warning(
                 "paths",
-                f"the models lie on a network share ({facts.models.path}): loading takes as long "
-                "as the network needs",
-                "Copy them to a disk of this machine and set MODELS_DIR in .env.",
+                tr(
+                    "the models lie on a network share ({path}): loading takes as long as the "
+                    "network needs",
+                    path=facts.models.path,
+                ),
+                tr("Copy them to a disk of this machine and set MODELS_DIR in .env."),
             )
         )
     if facts.project is not None and facts.project.kind == "windows_drive":
@@ -245,27 +279,40 @@ def check_paths(facts: Facts) -> list[Check]:
         found.append(
             warning(
                 "paths",
-                f"the project lies on a Windows drive ({facts.project.path}), where no file is "
-                f"private and locks don't hold: state goes to {state}, and .env can be read by "
-                "every user of Windows",
-                "Clone the project on the Linux side instead, for example into ~/local-ai-suite.",
+                tr(
+                    "the project lies on a Windows drive ({path}), where no file is private and "
+                    "locks don't hold: state goes to {state}, and .env can be read by every user "
+                    "of Windows",
+                    path=facts.project.path,
+                    state=state,
+                ),
+                tr(
+                    "Clone the project on the Linux side instead, for example into "
+                    "~/local-ai-suite."
+                ),
             )
         )
     if facts.state is not None and facts.state.kind in {"windows_drive", "network"}:
         found.append(
             warning(
                 "paths",
-                f"the state lies on a {facts.state.kind.replace('_', ' ')} ({facts.state.path}): "
-                "private file modes and the ledger's locks can't be trusted there",
-                "Set LAIS_STATE to a folder on a disk of this machine.",
+                tr(
+                    "the state lies on a {replace} ({path}): private file modes and the ledger's "
+                    "locks can't be trusted there",
+                    replace=facts.state.kind.replace("_", " "),
+                    path=facts.state.path,
+                ),
+                tr("Set LAIS_STATE to a folder on a disk of this machine."),
             )
         )
     if facts.state is not None and not facts.state.writable:
         found.append(
             failure(
                 "paths",
-                f"{facts.state.path} cannot be written to",
-                "Give your user the folder: chown -R $USER, or set LAIS_STATE to another place.",
+                tr("{path} cannot be written to", path=facts.state.path),
+                tr(
+                    "Give your user the folder: chown -R $USER, or set LAIS_STATE to another place."
+                ),
             )
         )
     where = f"{wsl}, all on the Linux side" if wsl else "project, models and state on local disks"
@@ -279,9 +326,13 @@ def _models_on_windows(facts: Facts, models: Folder) -> Check:
         seconds = f" (about {size / _WINDOWS_DRIVE_SPEED:.0f} s or more for {size / 1e9:.1f} GB)"
     return warning(
         "paths",
-        f"the models lie on a Windows drive ({models.path}): WSL2 reads it several times slower "
-        f"than its own disk{seconds}",
-        "Copy them to the Linux side, for example ~/models, and set MODELS_DIR in .env.",
+        tr(
+            "the models lie on a Windows drive ({path}): WSL2 reads it several times "
+            "slower than its own disk{seconds}",
+            path=models.path,
+            seconds=seconds,
+        ),
+        tr("Copy them to the Linux side, for example ~/models, and set MODELS_DIR in .env."),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from local_ai_suite.messages import tr
 from local_ai_suite.stack.ports import first_free_port
 
 from .check import Check, failure, ok, warning
@@ -24,40 +25,50 @@ def check_settings(facts: Facts) -> list[Check]:
     found: list[Check] = []
     if facts.env_mode is None:
         if facts.example_there:
-            found.append(ok("settings", "there is no .env yet: the first `up` makes it"))
+            found.append(ok("settings", tr("there is no .env yet: the first `up` makes it")))
         else:
             found.append(
                 failure(
                     "settings",
-                    f"neither .env nor .env.example is in {facts.paths.project}",
-                    "`git checkout .env.example` brings the example back.",
+                    tr(
+                        "neither .env nor .env.example is in {project}", project=facts.paths.project
+                    ),
+                    tr("`git checkout .env.example` brings the example back."),
                 )
             )
     else:
         changed = sum(1 for where in (facts.settings.sources if facts.settings else {}).values()
                       if where == "environment")  # fmt: skip
         more = f"; {changed} more from the environment" if changed else ""
-        found.append(ok("settings", f"{facts.paths.env_file} is valid{more}"))
+        found.append(
+            ok(
+                "settings",
+                tr("{env_file} is valid{more}", env_file=facts.paths.env_file, more=more),
+            )
+        )
         private_disk = facts.project is None or facts.project.kind == "native"
         if facts.env_mode & _OTHERS and private_disk:
             found.append(
                 warning(
                     "settings",
-                    "other users of this machine can read .env and the key in it "
-                    f"(mode {facts.env_mode:o})",
-                    "chmod 600 .env",
+                    tr(
+                        "other users of this machine can read .env and the key in it (mode "
+                        "{env_mode:o})",
+                        env_mode=facts.env_mode,
+                    ),
+                    tr("chmod 600 .env"),
                 )
             )
     if facts.env_tracked:
         found.append(
             warning(
                 "settings",
-                ".env is under version control, with the key in it",
-                "git rm --cached .env, then change LITELLM_MASTER_KEY.",
+                tr(".env is under version control, with the key in it"),
+                tr("git rm --cached .env, then change LITELLM_MASTER_KEY."),
             )
         )
     misspelt = facts.settings.warnings if facts.settings else ()
-    found += [warning("settings", w, "Correct the name, or remove the line.") for w in misspelt]
+    found += [warning("settings", w, tr("Correct the name, or remove the line.")) for w in misspelt]
     return found
 
 
@@ -74,29 +85,41 @@ def check_models(facts: Facts) -> list[Check]:
         found = [
             ok(
                 "models",
-                "no model is there yet: the small demo model answers. `lais models pull chat` "
-                "downloads a real one",
+                tr(
+                    "no model is there yet: the small demo model answers. `lais models pull "
+                    "chat` downloads a real one"
+                ),
                 **details,
             )
         ]
     else:
-        found = [ok("models", f"{names}{' ...' if len(entries) > 4 else ''}", **details)]
+        found = [
+            ok(
+                "models",
+                tr("{names}{more}", names=names, more=" ..." if len(entries) > 4 else ""),
+                **details,
+            )
+        ]
     for entry in entries:
         if entry.file.architecture in facts.unknown_architectures:
             grade = failure if entry is facts.catalog_default else warning
             found.append(
                 grade(
                     "models",
-                    f"{entry.path.name} is of the architecture {entry.file.architecture!r}, which "
-                    "the engine does not know",
-                    "Take a newer llama-server (LLAMA_SERVER in .env), or another model.",
+                    tr(
+                        "{name} is of the architecture {architecture!r}, which the engine does not "
+                        "know",
+                        name=entry.path.name,
+                        architecture=entry.file.architecture,
+                    ),
+                    tr("Take a newer llama-server (LLAMA_SERVER in .env), or another model."),
                 )
             )
     for problem in facts.catalog.problems:
         found.append(
             warning(
-                "models", f"not served: {problem}",
-                "Download it again (`lais models pull`), or remove it (`lais models rm`).",
+                "models", tr("not served: {problem}", problem=problem),
+                tr("Download it again (`lais models pull`), or remove it (`lais models rm`)."),
             )
         )  # fmt: skip
     return found
@@ -109,7 +132,9 @@ def check_ports(facts: Facts) -> list[Check]:
 
 def _check_port(fact: PortFact, *, native: bool) -> Check:
     if fact.holder is None:
-        return ok("ports", f"{fact.port} ({fact.key}) is free", port=fact.port)
+        return ok(
+            "ports", tr("{port} ({key}) is free", port=fact.port, key=fact.key), port=fact.port
+        )
     if fact.holder.privileged:
         # Docker's engine is root: it can publish there what a process of ours cannot hold.
         return (failure if native else warning)(
@@ -120,7 +145,11 @@ def _check_port(fact: PortFact, *, native: bool) -> Check:
         )
     pid = fact.holder.pid
     if fact.ours:
-        return ok("ports", f"{fact.port} ({fact.key}) is held by this stack itself", port=fact.port)
+        return ok(
+            "ports",
+            tr("{port} ({key}) is held by this stack itself", port=fact.port, key=fact.key),
+            port=fact.port,
+        )
     if fact.holder.project:
         remedy = f"Run `make down` in {fact.holder.project}, or set {fact.key} in .env."
     elif pid is not None:
@@ -129,7 +158,12 @@ def _check_port(fact: PortFact, *, native: bool) -> Check:
         remedy = f"Set {fact.key} to another port in .env. {_EXCLUDED}"
     return failure(
         "ports",
-        f"{fact.port} ({fact.key}) is held by {fact.holder.describe()}",
+        tr(
+            "{port} ({key}) is held by {holder}",
+            port=fact.port,
+            key=fact.key,
+            holder=fact.holder.describe(),
+        ),
         remedy,
         port=fact.port,
         pid=pid,
@@ -139,22 +173,22 @@ def _check_port(fact: PortFact, *, native: bool) -> Check:
 
 def check_gateway_config(facts: Facts) -> list[Check]:
     if facts.gateway_error is None:
-        return [ok("gateway", f"{facts.paths.gateway_config.name} is valid")]
+        return [ok("gateway", tr("{name} is valid", name=facts.paths.gateway_config.name))]
     return [failure("gateway", facts.gateway_error.message, facts.gateway_error.hint)]
 
 
 def check_stack(facts: Facts) -> list[Check]:
     """What runs now; for the doctor, after a start."""
     if facts.run is None:
-        return [ok("stack", "nothing runs")]
+        return [ok("stack", tr("nothing runs"))]
     bad = [service for service in facts.run.services if service.phase not in {"ready", "starting"}]
     if bad:
         return [
             warning(
                 "stack",
                 "; ".join(f"{s.name} is {s.phase}: {s.reason or 'no reason known'}" for s in bad),
-                "`lais logs` shows its last words; `make restart` starts everything again.",
+                tr("`lais logs` shows its last words; `make restart` starts everything again."),
             )
         ]
     names = ", ".join(f"{s.name} is {s.phase}" for s in facts.run.services)
-    return [ok("stack", f"{names} ({facts.run.runtime})")]
+    return [ok("stack", tr("{names} ({runtime})", names=names, runtime=facts.run.runtime))]

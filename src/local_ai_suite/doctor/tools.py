@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from local_ai_suite.errors import SuiteError
+from local_ai_suite.messages import tr
 
 from .check import Check, failure, ok, warning
 from .machine import gpus
@@ -19,24 +20,32 @@ _LEAST_PYTHON = (3, 11)
 _LEAST_DOCKER_DISK = 4e9
 # 1.82.7 and 1.82.8 carried a credential stealer (litellm#24518).
 _STOLEN_LITELLM = frozenset({"1.82.7", "1.82.8"})
-_INSTALL = "Run `make up-p1`: it installs what is locked in uv.lock."
-_CUDA_ENGINE = (
-    "Three ways to a CUDA engine: `lais engine build` compiles one (needs NVIDIA's CUDA toolkit); "
-    "put a CUDA build of llama.cpp's llama-server on PATH or into LLAMA_SERVER in .env; or "
-    "RUNTIME=docker with the NVIDIA Container Toolkit."
+_INSTALL = tr("Run `make up-p1`: it installs what is locked in uv.lock.")
+_CUDA_ENGINE = tr(
+    "Three ways to a CUDA engine: `lais engine build` compiles one (needs "
+    "NVIDIA's CUDA toolkit); put a CUDA build of llama.cpp's llama-server on "
+    "PATH or into LLAMA_SERVER in .env; or RUNTIME=docker with the NVIDIA "
+    "Container Toolkit."
 )
-_TOOLKIT = (
-    "Install the NVIDIA Container Toolkit, then `sudo nvidia-ctk runtime configure "
-    "--runtime=docker` and restart Docker. In Docker Desktop: Settings, Resources, WSL integration."
+_TOOLKIT = tr(
+    "Install the NVIDIA Container Toolkit, then `sudo nvidia-ctk runtime "
+    "configure --runtime=docker` and restart Docker. In Docker Desktop: "
+    "Settings, Resources, WSL integration."
 )
 
 
 def check_python(facts: Facts) -> Check:
     version = ".".join(map(str, facts.python))
     if facts.python < _LEAST_PYTHON:
-        return failure("python", f"Python {version} is too old", "Install Python 3.11 or newer.")
+        return failure(
+            "python",
+            tr("Python {version} is too old", version=version),
+            tr("Install Python 3.11 or newer."),
+        )
     suite = facts.versions.get("local-ai-suite") or "?"
-    return ok("python", f"Python {version}, local-ai-suite {suite}")
+    return ok(
+        "python", tr("Python {version}, local-ai-suite {suite}", version=version, suite=suite)
+    )
 
 
 def check_engine(facts: Facts) -> list[Check]:
@@ -47,7 +56,7 @@ def check_engine(facts: Facts) -> list[Check]:
         return [
             grade(
                 "engine",
-                error.message if error else "no inference engine was found",
+                error.message if error else tr("no inference engine was found"),
                 error.hint if error else _INSTALL,
             )
         ]
@@ -64,8 +73,11 @@ def check_engine(facts: Facts) -> list[Check]:
         return [
             grade(
                 "engine",
-                f"{words} did not answer when it was asked for its version and devices",
-                "Try it: " + " ".join([*engine.command, "--version"]),
+                tr(
+                    "{words} did not answer when it was asked for its version and devices",
+                    words=words,
+                ),
+                tr("Try it: {more}", more=" ".join([*engine.command, "--version"])),
                 **details,
             )
         ]
@@ -78,25 +90,35 @@ def _check_engine_gpu(facts: Facts) -> list[Check]:
     if engine is None or not found:
         return []
     if facts.settings is not None and facts.settings.n_gpu_layers == 0:
-        return [ok("engine-gpu", "N_GPU_LAYERS=0: the CPU does the work, as wanted")]
+        return [ok("engine-gpu", tr("N_GPU_LAYERS=0: the CPU does the work, as wanted"))]
     if engine.devices:
-        return [ok("engine-gpu", f"the engine sees {'; '.join(engine.devices)}")]
+        return [
+            ok("engine-gpu", tr("the engine sees {devices}", devices="; ".join(engine.devices)))
+        ]
     names = ", ".join(gpu.name for gpu in found)
     if engine.gpu:
         return [
             warning(
                 "engine-gpu",
-                f"THE GPU WILL NOT BE USED: {names} is there, the engine has GPU support and sees "
-                "no device",
-                "The driver may be older than the engine's CUDA: update it; `nvidia-smi` shows the "
-                "newest CUDA that it takes.",
+                tr(
+                    "THE GPU WILL NOT BE USED: {names} is there, the engine has GPU support and "
+                    "sees no device",
+                    names=names,
+                ),
+                tr(
+                    "The driver may be older than the engine's CUDA: update it; `nvidia-smi` "
+                    "shows the newest CUDA that it takes."
+                ),
             )
         ]
     return [
         warning(
             "engine-gpu",
-            f"THE GPU WILL NOT BE USED: {names} is there, and the engine found has no GPU support; "
-            "everything runs on the CPU, many times slower",
+            tr(
+                "THE GPU WILL NOT BE USED: {names} is there, and the engine found has no GPU "
+                "support; everything runs on the CPU, many times slower",
+                names=names,
+            ),
             _CUDA_ENGINE,
         )
     ]
@@ -106,45 +128,64 @@ def check_gateway(facts: Facts) -> list[Check]:
     version = facts.versions.get("litellm")
     if version is None:
         grade = failure if facts.runtime == "native" else warning
-        return [grade("gateway", "LiteLLM is not installed", _INSTALL)]
+        return [grade("gateway", tr("LiteLLM is not installed"), _INSTALL)]
     if version in _STOLEN_LITELLM:
         return [
             failure(
                 "gateway",
-                f"LiteLLM {version} is the release that carried a credential stealer",
-                f"{_INSTALL} Then change every key that this machine had in its environment.",
+                tr(
+                    "LiteLLM {version} is the release that carried a credential stealer",
+                    version=version,
+                ),
+                tr(
+                    "{install} Then change every key that this machine had in its environment.",
+                    install=_INSTALL,
+                ),
                 version=version,
             )
         ]
-    return [ok("gateway", f"LiteLLM {version}", version=version)]
+    return [ok("gateway", tr("LiteLLM {version}", version=version), version=version)]
 
 
 def check_docker(facts: Facts) -> list[Check]:
     settings, docker = facts.settings, facts.docker
     if docker is None:
-        return [ok("docker", "RUNTIME=native: Docker is not needed")]
+        return [ok("docker", tr("RUNTIME=native: Docker is not needed"))]
     if docker.trouble is not None:
         if settings is not None and settings.runtime == "docker":
             return [failure("docker", docker.trouble.message, docker.trouble.hint)]
-        return [ok("docker", f"{docker.trouble.message}: the services run as processes")]
-    found = [ok("docker", f"engine {docker.version or '?'}, Compose {docker.compose or '?'}",
+        return [
+            ok(
+                "docker",
+                tr("{message}: the services run as processes", message=docker.trouble.message),
+            )
+        ]
+    found = [ok("docker", tr("engine {version}, Compose {compose}", version=docker.version or "?", compose=docker.compose or "?"),
                 version=docker.version, compose=docker.compose)]  # fmt: skip
     if gpus(facts) and docker.gpu is False:
         names = ", ".join(gpu.name for gpu in gpus(facts))
         found.append(
             warning(
                 "docker-gpu",
-                f"{names} is there, and Docker cannot pass it on: containers run on the CPU",
-                f"{_TOOLKIT} Or set RUNTIME=native in .env.",
+                tr(
+                    "{names} is there, and Docker cannot pass it on: containers run on the CPU",
+                    names=names,
+                ),
+                tr("{toolkit} Or set RUNTIME=native in .env.", toolkit=_TOOLKIT),
             )
         )
     elif isinstance(docker.inside, tuple) and docker.inside:
-        found.append(ok("docker-gpu", f"a container sees {'; '.join(docker.inside)}"))
+        found.append(
+            ok("docker-gpu", tr("a container sees {inside}", inside="; ".join(docker.inside)))
+        )
     elif isinstance(docker.inside, SuiteError):
         found.append(
             warning(
                 "docker-gpu",
-                f"a container that asked for the GPU was refused it: {docker.inside.message}",
+                tr(
+                    "a container that asked for the GPU was refused it: {message}",
+                    message=docker.inside.message,
+                ),
                 docker.inside.hint,
             )
         )

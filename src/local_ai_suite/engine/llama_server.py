@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import orjson
 
 from local_ai_suite.errors import LoadFailed
+from local_ai_suite.messages import tr
 from local_ai_suite.process import ChildProcess, Clock, Exit, SystemClock
 from local_ai_suite.wire.upstream import Upstream, UpstreamError, UpstreamTimeout
 
@@ -352,8 +353,8 @@ class LlamaServer:
         tail, said = whole[-_LOG_LINES:], failure_reason(whole)
         why = f"{said} ({ended.reason})" if said else ended.reason
         return LoadFailed(
-            f"{self._entry.name} did not load: {why}",
-            hint=f"The engine's log: {self._launch.log_folder}",
+            tr("{name} did not load: {why}", name=self._entry.name, why=why),
+            hint=tr("The engine's log: {log_folder}", log_folder=self._launch.log_folder),
             model=self._entry.name,
             path=str(self._entry.path),
             log=tail,

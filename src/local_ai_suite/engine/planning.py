@@ -10,6 +10,7 @@ from local_ai_suite.errors import FitError
 from local_ai_suite.fit import FitPlan, FitRequest, gpu_margin, memory_margin
 from local_ai_suite.fit import plan as fit_plan
 from local_ai_suite.gguf import read_gguf
+from local_ai_suite.messages import tr
 
 from .ledger import minus
 from .readback import Expected
@@ -86,8 +87,12 @@ class FitPlanner:
         tried = self._is_explicit(entry) and weights <= sum(room.values())
         if not alone.fits and not tried:
             raise FitError(
-                f"{entry.name} does not fit: {'; '.join(alone.warnings)}",
-                hint="Choose a smaller model or quantization; `lais plan-fit` shows what fits.",
+                tr(
+                    "{name} does not fit: {warnings}",
+                    name=entry.name,
+                    warnings="; ".join(alone.warnings),
+                ),
+                hint=tr("Choose a smaller model or quantization; `lais plan-fit` shows what fits."),
                 model=entry.name,
             )
         if held.keys() - pinned.keys():

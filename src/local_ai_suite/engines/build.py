@@ -27,6 +27,7 @@ import httpx
 import psutil
 
 from local_ai_suite.errors import EngineError, NetworkError
+from local_ai_suite.messages import tr
 from local_ai_suite.process import stop_tree
 
 from .find import built_engine
@@ -84,8 +85,13 @@ def read_pin(lock: Path) -> Pin:
         return Pin(package["version"], sdist["url"], digest, sdist.get("size"))
     except (OSError, KeyError, TypeError, StopIteration, tomllib.TOMLDecodeError) as exc:
         raise EngineError(
-            f"{lock} does not pin the sources of {PACKAGE}: {exc!r}",
-            hint="Run this in a checkout of the project, with its uv.lock.",
+            tr(
+                "{lock} does not pin the sources of {package}: {exc!r}",
+                lock=lock,
+                package=PACKAGE,
+                exc=exc,
+            ),
+            hint=tr("Run this in a checkout of the project, with its uv.lock."),
         ) from exc
 
 
@@ -192,16 +198,23 @@ def fetch(pin: Pin, target: Path, progress: Callable[[str, float | None], None])
             got = _copy(answer, file, pin, progress)
     except httpx.HTTPError as exc:
         raise NetworkError(
-            f"the sources could not be downloaded: {exc}",
-            hint="Check the connection and try again; nothing was changed.",
+            tr("the sources could not be downloaded: {exc}", exc=exc),
+            hint=tr("Check the connection and try again; nothing was changed."),
         ) from exc
     except OSError as exc:
-        raise EngineError(f"{part} cannot be written: {exc}", hint="Make room and retry.") from exc
+        raise EngineError(
+            tr("{part} cannot be written: {exc}", part=part, exc=exc),
+            hint=tr("Make room and retry."),
+        ) from exc
     if got != pin.sha256:
         part.unlink()
         raise EngineError(
-            f"what was downloaded is not what uv.lock pins: SHA-256 {got}, not {pin.sha256}",
-            hint="Try again; if it stays so, the download is being tampered with.",
+            tr(
+                "what was downloaded is not what uv.lock pins: SHA-256 {got}, not {sha256}",
+                got=got,
+                sha256=pin.sha256,
+            ),
+            hint=tr("Try again; if it stays so, the download is being tampered with."),
         )
     part.replace(target)
     return target
@@ -245,13 +258,19 @@ def unpack(
                     continue
                 files, size = files + 1, size + member.size
                 if files > _MOST_FILES or size > _MOST_BYTES:
-                    raise EngineError("the archive is larger than any it has ever been")
+                    raise EngineError(tr("the archive is larger than any it has ever been"))
                 member.name = inside.removeprefix(SOURCES + "/")
                 tar.extract(member, target, filter="data")
     except (tarfile.TarError, EOFError, OSError) as exc:
-        raise EngineError(f"{archive} cannot be unpacked: {exc}", hint="Try again.") from exc
+        raise EngineError(
+            tr("{archive} cannot be unpacked: {exc}", archive=archive, exc=exc),
+            hint=tr("Try again."),
+        ) from exc
     if not (target / "CMakeLists.txt").is_file():
-        raise EngineError(f"{archive} holds no {SOURCES}", hint="Report this as a defect.")
+        raise EngineError(
+            tr("{archive} holds no {sources}", archive=archive, sources=SOURCES),
+            hint=tr("Report this as a defect."),
+        )
     stamp.write_text(digest, encoding="utf-8")
     return target
 
@@ -302,7 +321,9 @@ def _compile(
         _run(["cmake", *target], file, watch)
     binary = tree / "bin" / "llama-server"
     if not binary.is_file():
-        raise EngineError(f"the build made no {binary}", hint=f"Its log: {log}")
+        raise EngineError(
+            tr("the build made no {binary}", binary=binary), hint=tr("Its log: {log}", log=log)
+        )
     return binary
 
 
@@ -327,8 +348,13 @@ def _run(command: Sequence[str], log: IO[str], watch: Callable[[str], None]) -> 
     if process.returncode != 0:
         telling = [line for line in tail if "rror" in line] or tail
         raise EngineError(
-            f"{command[0]} failed with {process.returncode}: {telling[0] if telling else ''}",
-            hint=f"The whole output: {log.name}",
+            tr(
+                "{command} failed with {returncode}: {telling}",
+                command=command[0],
+                returncode=process.returncode,
+                telling=telling[0] if telling else "",
+            ),
+            hint=tr("The whole output: {name}", name=log.name),
             log=tail,
         )
 
@@ -353,15 +379,22 @@ def _check_tools(*, cuda: bool) -> None:
         hint = f"On Debian and Ubuntu: sudo apt-get install {packages}."
         if "cmake" in missing:
             hint += " cmake is also on PyPI: pipx install cmake."
-        raise EngineError(f"to compile, {', '.join(missing)} must be installed", hint=hint)
+        raise EngineError(
+            tr("to compile, {missing} must be installed", missing=", ".join(missing)), hint=hint
+        )
 
 
 def _check_disk(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise EngineError(
-            f"{folder} has {free // 2**20} MiB free; the build needs {needed // 2**20} MiB",
-            hint="Make room, and try again.",
+            tr(
+                "{folder} has {free} MiB free; the build needs {needed} MiB",
+                folder=folder,
+                free=free // 2**20,
+                needed=needed // 2**20,
+            ),
+            hint=tr("Make room, and try again."),
         )
 
 
@@ -373,7 +406,7 @@ def _version(binary: Path) -> str:
             timeout=VERSION_SECONDS, check=True,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError) as exc:
-        raise EngineError(f"the compiled llama-server does not run: {exc}") from exc
+        raise EngineError(tr("the compiled llama-server does not run: {exc}", exc=exc)) from exc
     match = re.search(r"version: (.+)", done.stdout + done.stderr)
     return match.group(1).strip() if match else "unknown"
 
@@ -402,7 +435,7 @@ def _alone(path: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
             raise EngineError(
-                "another `lais engine build` is at work here", hint="Wait for it to end."
+                tr("another `lais engine build` is at work here"), hint=tr("Wait for it to end.")
             ) from exc
         yield
 

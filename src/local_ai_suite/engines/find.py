@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from local_ai_suite.errors import EngineNotFound
+from local_ai_suite.messages import tr
 
 if TYPE_CHECKING:
     from local_ai_suite.paths import Paths
@@ -120,9 +121,11 @@ def _proved(built: FoundEngine) -> FoundEngine:
 
 def _none() -> EngineNotFound:
     return EngineNotFound(
-        "no inference engine: LLAMA_SERVER is not set, llama-server is not on PATH, "
-        "and the embedded engine (xllamacpp) is not installed",
-        hint="Run `make up-p1`, which installs the embedded engine, or `lais engine build`.",
+        tr(
+            "no inference engine: LLAMA_SERVER is not set, llama-server is not on PATH, "
+            "and the embedded engine (xllamacpp) is not installed"
+        ),
+        hint=tr("Run `make up-p1`, which installs the embedded engine, or `lais engine build`."),
     )
 
 
@@ -134,8 +137,8 @@ def _named(text: str, paths: Paths, env: Mapping[str, str]) -> Path:
     if not _runnable(path):
         why = "is not there" if not path.exists() else "cannot be executed"
         raise EngineNotFound(
-            f"LLAMA_SERVER is {text!r}, and {path} {why}",
-            hint="Give the path of a llama-server binary, or remove LLAMA_SERVER from .env.",
+            tr("LLAMA_SERVER is {text!r}, and {path} {why}", text=text, path=path, why=why),
+            hint=tr("Give the path of a llama-server binary, or remove LLAMA_SERVER from .env."),
             path=str(path),
         )
     return path

@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from local_ai_suite.errors import FitError
+from local_ai_suite.messages import tr
 
 from .machine import devices
 from .memory import (
@@ -83,7 +84,9 @@ class _Search:
             if self.fits(load):
                 break
         if chosen is None:
-            raise FitError("no way to load this model was found", hint="Report this as a defect.")
+            raise FitError(
+                tr("no way to load this model was found"), hint=tr("Report this as a defect.")
+            )
         if self.fits(chosen):
             chosen = self._more_slots(chosen)
         return self._answer(chosen)

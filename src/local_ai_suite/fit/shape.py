@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from local_ai_suite.errors import FitError
+from local_ai_suite.messages import tr
 
 from .patterns import NO_MEMORY, layer_memory, shared_from, window_layers
 
@@ -87,12 +88,19 @@ def model_shape(model: GgufFile) -> ModelShape:
     width = model.embedding_length
     if model.is_projector or not count or not width:
         raise FitError(
-            f"{model.path}: the header of this {model.architecture} file describes no layers, "
-            "so nothing can be planned for it",
-            hint="Name a language or embedding model (not a projector or an adapter).",
+            tr(
+                "{path}: the header of this {architecture} file describes no layers, so "
+                "nothing can be planned for it",
+                path=model.path,
+                architecture=model.architecture,
+            ),
+            hint=tr("Name a language or embedding model (not a projector or an adapter)."),
         )
     if count > 10_000:
-        raise FitError(f"{model.path}: claims {count} layers", hint="The file is damaged.")
+        raise FitError(
+            tr("{path}: claims {count} layers", path=model.path, count=count),
+            hint=tr("The file is damaged."),
+        )
     weights, experts, ends = _bytes(model, count)
     ffn = _ffn_widths(model, count)
     kept = model.metadata

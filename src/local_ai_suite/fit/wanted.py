@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from local_ai_suite.errors import FitError
+from local_ai_suite.messages import tr
 
 from .memory import cache_type_works
 from .planner import plan
@@ -58,7 +59,10 @@ def options(request: FitRequest, ctx_size: int) -> tuple[Option, ...]:
     usual = plan(replace(request, ctx_size=None))
     shape = model_shape(request.model)
     if ctx_size < 1:
-        raise FitError(f"{ctx_size} tokens of context make no sense", hint="Ask for 1 or more.")
+        raise FitError(
+            tr("{ctx_size} tokens of context make no sense", ctx_size=ctx_size),
+            hint=tr("Ask for 1 or more."),
+        )
     found: dict[tuple[object, ...], Option] = {}
     for k, v in CACHES:
         if not (cache_type_works(shape, k) and cache_type_works(shape, v)):

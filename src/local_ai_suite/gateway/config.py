@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 
 from local_ai_suite.errors import GatewayError
+from local_ai_suite.messages import tr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -151,8 +152,8 @@ class _Reader:
             text = self._path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as exc:
             raise GatewayError(
-                f"{self._path} cannot be read: {exc}",
-                hint="Restore it: git checkout services/api-gateway/config.p1.yaml",
+                tr("{path} cannot be read: {exc}", path=self._path, exc=exc),
+                hint=tr("Restore it: git checkout services/api-gateway/config.p1.yaml"),
             ) from exc
         try:
             loader = _Loader(text)
@@ -328,8 +329,14 @@ class _Reader:
             line = self._lines[found[0]] if found else 1
         key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where)
         return GatewayError(
-            f"{self._path}, line {line}: {key.lstrip('.') + ' ' if key else ''}{problem}",
-            hint="The format is LiteLLM's: https://docs.litellm.ai/docs/proxy/configs",
+            tr(
+                "{path}, line {line}: {more}{problem}",
+                path=self._path,
+                line=line,
+                more=tr("{lstrip} ", lstrip=key.lstrip(".")) if key else "",
+                problem=problem,
+            ),
+            hint=tr("The format is LiteLLM's: https://docs.litellm.ai/docs/proxy/configs"),
             file=str(self._path),
             line=line,
             key=key.lstrip("."),

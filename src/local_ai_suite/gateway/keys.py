@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from local_ai_suite.errors import GatewayError, UsageError
+from local_ai_suite.messages import tr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,13 +78,16 @@ class KeyFile:
         """Add a key and return its secret, which is kept nowhere. Raises UsageError."""
         if not _NAME.fullmatch(name) or name == MASTER:
             raise UsageError(
-                f"{name!r} cannot name a key.",
-                hint="Up to 64 letters, digits, dots, dashes and underscores; not 'master'.",
+                tr("{name!r} cannot name a key.", name=name),
+                hint=tr("Up to 64 letters, digits, dots, dashes and underscores; not 'master'."),
             )
         with self._locked():
             keys = self.read()
             if any(key.name == name for key in keys):
-                raise UsageError(f"There is a key {name!r} already.", hint="lais keys revoke NAME")
+                raise UsageError(
+                    tr("There is a key {name!r} already.", name=name),
+                    hint=tr("lais keys revoke NAME"),
+                )
             secret = _PREFIX + secrets.token_urlsafe(32)
             digest = hashlib.sha256(secret.encode()).hexdigest()
             made = NamedKey(name, digest, int(time.time()), requests_per_minute, parallel)
@@ -96,7 +100,9 @@ class KeyFile:
             keys = self.read()
             kept = tuple(key for key in keys if key.name != name)
             if len(kept) == len(keys):
-                raise UsageError(f"There is no key {name!r}.", hint="lais keys list")
+                raise UsageError(
+                    tr("There is no key {name!r}.", name=name), hint=tr("lais keys list")
+                )
             self._write(kept)
 
     @contextlib.contextmanager
@@ -126,8 +132,8 @@ class KeyFile:
 
     def _broken(self, why: str) -> GatewayError:
         return GatewayError(
-            f"{self.path} cannot be read: {why}.",
-            hint="Remove it to start without named keys, or restore it from a copy.",
+            tr("{path} cannot be read: {why}.", path=self.path, why=why),
+            hint=tr("Remove it to start without named keys, or restore it from a copy."),
         )
 
 

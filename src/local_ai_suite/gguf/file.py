@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local_ai_suite.errors import GgufError
+from local_ai_suite.messages import tr
 
 from .features import TemplateFeatures, has_fim, template_features
 from .ggml_types import FILE_TYPES, TYPES_BY_NAME
@@ -88,8 +89,11 @@ class GgufFile:
         found = self.metadata.text("general.architecture")
         if not found:
             raise GgufError(
-                f"{self.path}: the header names no architecture (general.architecture)",
-                hint="It is no model for llama.cpp; look for another GGUF.",
+                tr(
+                    "{path}: the header names no architecture (general.architecture)",
+                    path=self.path,
+                ),
+                hint=tr("It is no model for llama.cpp; look for another GGUF."),
                 path=str(self.path),
             )
         return found

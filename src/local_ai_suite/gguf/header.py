@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
 from local_ai_suite.errors import GgufError
+from local_ai_suite.messages import tr
 
 from .ggml_types import TYPES, GgmlType
 from .metadata import Metadata, Skipped, Value
@@ -53,7 +54,7 @@ _SCALARS: dict[int, tuple[str, str]] = {
 }  # fmt: skip
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
 
-DAMAGED = "The file is damaged or was not downloaded completely; download it again."
+DAMAGED = tr("The file is damaged or was not downloaded completely; download it again.")
 CUT_SHORT = "A download or a copy stopped early: fetch the whole file again."
 
 _HELP_BY_ERRNO = {
@@ -118,26 +119,31 @@ def read_header(path: Path, *, shard: int = 0) -> Header:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):  # opening a pipe would wait for its writer
             what = "a folder, not a file" if stat.S_ISDIR(mode) else "not a file"
-            raise GgufError(f"{path} is {what}", hint="Name a GGUF file.", path=str(path))
+            raise GgufError(
+                tr("{path} is {what}", path=path, what=what),
+                hint=tr("Name a GGUF file."),
+                path=str(path),
+            )
         with path.open("rb") as file:
             size = file.seek(0, 2)
             file.seek(0)
             return _Reader(path, file, size, shard).header()
     except FileNotFoundError as exc:
         raise GgufError(
-            f"{path} does not exist",
-            hint="Check the name, or `lais models pull` it.",
+            tr("{path} does not exist", path=path),
+            hint=tr("Check the name, or `lais models pull` it."),
             path=str(path),
         ) from exc
     except OSError as exc:
         raise GgufError(
-            f"{path} cannot be read: {exc.strerror or exc}",
+            tr("{path} cannot be read: {strerror}", path=path, strerror=exc.strerror or exc),
             hint=_HELP_BY_ERRNO.get(exc.errno or 0, "`ls -l` shows what it is and whose."),
             path=str(path),
         ) from exc
     except ValueError as exc:  # a NUL in the name
         raise GgufError(
-            f"{str(path)!r} cannot be the name of a file", hint="Check what was typed."
+            tr("{path!r} cannot be the name of a file", path=str(path)),
+            hint=tr("Check what was typed."),
         ) from exc
 
 
@@ -367,7 +373,7 @@ class _Reader:
 
     def _error(self, message: str, *, hint: str = "", truncated: bool = False) -> GgufError:
         return GgufError(
-            f"{self._path}: {message} (at byte {self._at})",
+            tr("{path}: {message} (at byte {at})", path=self._path, message=message, at=self._at),
             hint=hint or DAMAGED,
             path=str(self._path),
             offset=self._at,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from local_ai_suite.errors import GgufError
+from local_ai_suite.messages import tr
 
 Scalar: TypeAlias = int | float | bool | str
 Value: TypeAlias = "Scalar | tuple[Scalar, ...] | Skipped"
@@ -98,7 +99,13 @@ class Metadata(Mapping[str, Value]):
 
     def _wrong(self, key: str, expected: str, value: Value) -> GgufError:
         return GgufError(
-            f"{self._where}: the metadata key {key} holds {value!r:.80}, not {expected}",
-            hint="The file is damaged or was made by a broken converter; download it again.",
+            tr(
+                "{where}: the metadata key {key} holds {value!r:.80}, not {expected}",
+                where=self._where,
+                key=key,
+                value=value,
+                expected=expected,
+            ),
+            hint=tr("The file is damaged or was made by a broken converter; download it again."),
             key=key,
         )

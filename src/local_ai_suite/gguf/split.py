@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from local_ai_suite.errors import GgufError
+from local_ai_suite.messages import tr
 
 from .header import Header, read_header
 
@@ -52,25 +53,43 @@ def read_shards(path: Path) -> tuple[Header, ...]:
     if number != 0:
         start = name.sibling(1) if name else "the first file"
         raise GgufError(
-            f"{path}: this is file {number + 1} of {count} of a split model",
-            hint=f"Name the first file: {start}",
+            tr(
+                "{path}: this is file {number} of {count} of a split model",
+                path=path,
+                number=tr("{number}{more}", number=number, more=1),
+                count=count,
+            ),
+            hint=tr("Name the first file: {start}", start=start),
             path=str(path),
         )
     if name is None or name.count != count or name.number != 1:
         raise GgufError(
-            f"{path}: the first of {count} files, but its name does not end in "
-            f"-00001-of-{count:05d}.gguf, so the others cannot be found",
-            hint="Give the files their original names back.",
+            tr(
+                "{path}: the first of {count} files, but its name does not end in "
+                "-00001-of-{count:05d}.gguf, so the others cannot be found",
+                path=path,
+                count=count,
+            ),
+            hint=tr("Give the files their original names back."),
             path=str(path),
         )
     if count > MAX_SHARDS:
-        raise GgufError(f"{path}: claims to be split into {count} files", hint="It is damaged.")
+        raise GgufError(
+            tr("{path}: claims to be split into {count} files", path=path, count=count),
+            hint=tr("It is damaged."),
+        )
     paths = [path.with_name(name.sibling(n)) for n in range(1, count + 1)]
     if missing := [p.name for p in paths if not p.exists()]:
         raise GgufError(
-            f"{path}: {len(missing)} of its {count} files are missing: {', '.join(missing[:3])}"
-            + (" ..." if len(missing) > 3 else ""),
-            hint="Download all files of the model into the same folder.",
+            tr(
+                "{path}: {missing} of its {count} files are missing: {missing_2}{more}",
+                path=path,
+                missing=len(missing),
+                count=count,
+                missing_2=", ".join(missing[:3]),
+                more=" ..." if len(missing) > 3 else "",
+            ),
+            hint=tr("Download all files of the model into the same folder."),
             path=str(path),
             missing=missing,
         )
@@ -79,8 +98,14 @@ def read_shards(path: Path) -> tuple[Header, ...]:
     expected = first.metadata.integer("split.tensors.count")
     if expected is not None and tensors != expected:
         raise GgufError(
-            f"{path}: its {count} files hold {tensors} tensors, {expected} belong to the model",
-            hint="The files are not of one download; download them again.",
+            tr(
+                "{path}: its {count} files hold {tensors} tensors, {expected} belong to the model",
+                path=path,
+                count=count,
+                tensors=tensors,
+                expected=expected,
+            ),
+            hint=tr("The files are not of one download; download them again."),
             path=str(path),
         )
     return headers

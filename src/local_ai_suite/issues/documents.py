@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from local_ai_suite.errors import UsageError
+from local_ai_suite.messages import tr
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,12 +70,14 @@ class Documents:
         except FileNotFoundError as exc:
             number = self.name.removeprefix("issue-")
             raise UsageError(
-                f"there is no plan {exc.filename}", hint=f"Make it with: lais plan {number}"
+                tr("there is no plan {filename}", filename=exc.filename),
+                hint=tr("Make it with: lais plan {number}", number=number),
             ) from exc
         except (OSError, ValueError) as exc:
             reason = str(exc)
         raise UsageError(
-            f"{self.json} cannot be used: {reason}", hint="Make the plan anew: lais plan N --fresh"
+            tr("{json} cannot be used: {reason}", json=self.json, reason=reason),
+            hint=tr("Make the plan anew: lais plan N --fresh"),
         )
 
 

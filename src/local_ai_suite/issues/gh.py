@@ -10,10 +10,13 @@ import tempfile
 from typing import Any
 
 from local_ai_suite.errors import NetworkError, UsageError
+from local_ai_suite.messages import tr
 
 FIELDS = "title,body,labels,assignees,milestone,state,createdAt,updatedAt,comments"
 GH_SECONDS = 60.0  # an issue with hundreds of comments over a slow line
-_WITHOUT_GH = "Or give the issue as a file: lais plan --file issue.md (or - for standard input)."
+_WITHOUT_GH = tr(
+    "Or give the issue as a file: lais plan --file issue.md (or - for standard input)."
+)
 
 
 def view_issue(number: int, repository: str) -> dict[str, Any]:
@@ -21,8 +24,8 @@ def view_issue(number: int, repository: str) -> dict[str, Any]:
     gh = shutil.which("gh")
     if gh is None:
         raise UsageError(
-            "an issue is read by its number with gh, GitHub's command line tool; there is none",
-            hint=f"Install it from https://cli.github.com. {_WITHOUT_GH}",
+            tr("an issue is read by its number with gh, GitHub's command line tool; there is none"),
+            hint=tr("Install it from https://cli.github.com. {without_gh}", without_gh=_WITHOUT_GH),
         )
     command = [gh, "issue", "view", str(number), "--repo", repository, "--json", FIELDS]
     try:
@@ -37,7 +40,8 @@ def view_issue(number: int, repository: str) -> dict[str, Any]:
             )
     except subprocess.TimeoutExpired as exc:
         raise NetworkError(
-            f"gh did not answer within {GH_SECONDS:.0f} s", hint=f"Try again. {_WITHOUT_GH}"
+            tr("gh did not answer within {gh_seconds:.0f} s", gh_seconds=GH_SECONDS),
+            hint=tr("Try again. {without_gh}", without_gh=_WITHOUT_GH),
         ) from exc
     if done.returncode:
         raise _refused(done.stderr.decode("utf-8", "replace").strip(), number, repository)
@@ -45,8 +49,8 @@ def view_issue(number: int, repository: str) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(done.stdout)
     except ValueError as exc:
         raise NetworkError(
-            f"gh answered something that is not JSON: {done.stdout[:80]!r}",
-            hint=f"Is the gh on PATH GitHub's? {_WITHOUT_GH}",
+            tr("gh answered something that is not JSON: {stdout!r}", stdout=done.stdout[:80]),
+            hint=tr("Is the gh on PATH GitHub's? {without_gh}", without_gh=_WITHOUT_GH),
         ) from exc
     return answer
 
@@ -54,14 +58,20 @@ def view_issue(number: int, repository: str) -> dict[str, Any]:
 def _refused(said: str, number: int, repository: str) -> UsageError | NetworkError:
     low = said.lower()
     if "gh auth login" in low or "authentication" in low or "401" in low:
-        return UsageError("gh is not logged in", hint=f"Run: gh auth login. {_WITHOUT_GH}")
+        return UsageError(
+            tr("gh is not logged in"),
+            hint=tr("Run: gh auth login. {without_gh}", without_gh=_WITHOUT_GH),
+        )
     if "could not resolve to an issue" in low or "no issue" in low:
         return UsageError(
-            f"{repository} has no issue {number}", hint="`gh issue list` shows the open ones."
+            tr("{repository} has no issue {number}", repository=repository, number=number),
+            hint=tr("`gh issue list` shows the open ones."),
         )
     if "could not resolve to a repository" in low or "not found" in low:
         return UsageError(
-            f"there is no repository {repository}, or you may not see it",
-            hint="Name another with --repository owner/name.",
+            tr("there is no repository {repository}, or you may not see it", repository=repository),
+            hint=tr("Name another with --repository owner/name."),
         )
-    return NetworkError(f"gh could not read the issue: {said[:300]}", hint=_WITHOUT_GH)
+    return NetworkError(
+        tr("gh could not read the issue: {said}", said=said[:300]), hint=_WITHOUT_GH
+    )

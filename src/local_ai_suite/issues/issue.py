@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from local_ai_suite.errors import UsageError
+from local_ai_suite.messages import tr
 
 # GitHub allows 65,536 characters in an issue and in each comment; ten times that is no issue.
 LARGEST_BYTES = 4 * 1024 * 1024
@@ -115,8 +116,12 @@ def tick(body: str, numbers: set[int]) -> str:
     items = list(_CHECKBOX.finditer(body))
     if wrong := sorted(number for number in numbers if not 1 <= number <= len(items)):
         raise UsageError(
-            f"the issue's checklist has {len(items)} items; there is no number {wrong[0]}",
-            hint="`lais plan show N` lists them.",
+            tr(
+                "the issue's checklist has {items} items; there is no number {wrong}",
+                items=len(items),
+                wrong=wrong[0],
+            ),
+            hint=tr("`lais plan show N` lists them."),
         )
     for number in sorted(numbers, reverse=True):
         start = items[number - 1].start(1)
@@ -150,8 +155,10 @@ def from_gh(answer: Any, number: int, repository: str | None) -> Issue:
         )
     except (KeyError, TypeError, AttributeError) as exc:
         raise UsageError(
-            f"this is not the JSON of an issue ({type(exc).__name__}: {exc})",
-            hint="`gh issue view N --json title,body,labels,...` writes the right one.",
+            tr(
+                "this is not the JSON of an issue ({name}: {exc})", name=type(exc).__name__, exc=exc
+            ),
+            hint=tr("`gh issue view N --json title,body,labels,...` writes the right one."),
         ) from exc
 
 
@@ -159,6 +166,6 @@ def from_text(text: str) -> Issue:
     """An issue written as Markdown: the first heading or line is its title."""
     lines = text.strip().splitlines()
     if not lines:
-        raise UsageError("the issue is empty", hint="Its first line is the title.")
+        raise UsageError(tr("the issue is empty"), hint=tr("Its first line is the title."))
     title = lines[0].lstrip("#").strip()
     return Issue(title=title, body="\n".join(lines[1:]).strip())

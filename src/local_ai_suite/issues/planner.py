@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from local_ai_suite.errors import BadAnswer, FitError
+from local_ai_suite.messages import tr
 
 from . import prompts
 from .estimate import estimate, working_day
@@ -80,9 +81,14 @@ def write_plan(
     """
     if writer.context < _SMALLEST_CONTEXT:
         raise FitError(
-            f"{writer.name} has a context of {writer.context} tokens; "
-            f"a section needs at least {_SMALLEST_CONTEXT}",
-            hint="Raise CTX_SIZE in .env, or name another model with --model.",
+            tr(
+                "{name} has a context of {context} tokens; a section needs at least "
+                "{smallest_context}",
+                name=writer.name,
+                context=writer.context,
+                smallest_context=_SMALLEST_CONTEXT,
+            ),
+            hint=tr("Raise CTX_SIZE in .env, or name another model with --model."),
         )
     mark = fingerprint(issue, survey, language, writer.name)
     done: dict[str, Any] = {}
@@ -120,8 +126,13 @@ def _write_section(
     prompt = prompts.build(section, issue, survey, summary, language, room, writer.count)
     if prompt is None:
         raise FitError(
-            f"the section {section.key} doesn't fit the {writer.context} tokens of {writer.name}",
-            hint="Raise CTX_SIZE in .env, or name another model with --model.",
+            tr(
+                "the section {key} doesn't fit the {context} tokens of {name}",
+                key=section.key,
+                context=writer.context,
+                name=writer.name,
+            ),
+            hint=tr("Raise CTX_SIZE in .env, or name another model with --model."),
         )
     schema = section.schema(issue, survey)
     trouble: BadAnswer | None = None
@@ -134,8 +145,12 @@ def _write_section(
             continue
         if wrong := violation(answer, schema):
             trouble = BadAnswer(
-                f"the model's answer for {section.key} doesn't fit its form: {wrong}",
-                hint="Does the server support JSON schemas? The suite's own engine does.",
+                tr(
+                    "the model's answer for {key} doesn't fit its form: {wrong}",
+                    key=section.key,
+                    wrong=wrong,
+                ),
+                hint=tr("Does the server support JSON schemas? The suite's own engine does."),
             )
             continue
         facts = replace(known, dropped=[])
@@ -150,9 +165,14 @@ def _write_section(
             break
     if best is None:
         raise BadAnswer(
-            f"{writer.name} gave no usable answer for {section.key} in {_TRIES} tries"
-            + (f": {trouble.message}" if trouble else ""),
-            hint="Run the same command again: it goes on here. Or name another with --model.",
+            tr(
+                "{name} gave no usable answer for {key} in {tries} tries{more}",
+                name=writer.name,
+                key=section.key,
+                tries=_TRIES,
+                more=tr(": {message}", message=trouble.message) if trouble else "",
+            ),
+            hint=tr("Run the same command again: it goes on here. Or name another with --model."),
         )
     return best
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from local_ai_suite.errors import UsageError
+from local_ai_suite.messages import tr
 
 from .issue import tick
 
@@ -46,22 +47,26 @@ def proposals(
     on_server = comment or bool(ticks) or close is not None
     if on_server and (facts["number"] is None or facts["repository"] is None):
         raise UsageError(
-            "this plan belongs to no issue of a repository, so nothing can be posted for it",
-            hint="Only the branch can be made: lais plan approve NAME --no-comment",
+            tr("this plan belongs to no issue of a repository, so nothing can be posted for it"),
+            hint=tr("Only the branch can be made: lais plan approve NAME --no-comment"),
         )
     issue = {"repository": facts["repository"], "issue": facts["number"]}
     if comment:
         if len(text) > LARGEST_COMMENT:
             raise UsageError(
-                f"the plan has {len(text)} characters; a comment holds {LARGEST_COMMENT}",
-                hint="Shorten the Markdown file, or leave the comment out with --no-comment.",
+                tr(
+                    "the plan has {text} characters; a comment holds {largest_comment}",
+                    text=len(text),
+                    largest_comment=LARGEST_COMMENT,
+                ),
+                hint=tr("Shorten the Markdown file, or leave the comment out with --no-comment."),
             )
         made.append(Proposal("comment", {**issue, "body": text}))
     if branch:
         if facts["commit"] is None:
             raise UsageError(
-                "there is no commit that a branch could begin at",
-                hint="Leave it out with --no-branch, or plan inside a git repository.",
+                tr("there is no commit that a branch could begin at"),
+                hint=tr("Leave it out with --no-branch, or plan inside a git repository."),
             )
         made.append(
             Proposal("create_branch", {"branch": facts["branch"], "commit": facts["commit"]})
@@ -74,7 +79,7 @@ def proposals(
     if close is not None:
         made.append(Proposal("close_issue", {**issue, "reason": close}))
     if not made:
-        raise UsageError("nothing is left to approve", hint="See lais plan approve --help.")
+        raise UsageError(tr("nothing is left to approve"), hint=tr("See lais plan approve --help."))
     return made
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from local_ai_suite.errors import BadAnswer, FitError, RequestRefused
+from local_ai_suite.messages import tr
 
 if TYPE_CHECKING:
     from local_ai_suite.client import Client
@@ -22,8 +23,8 @@ class ServerWriter:
         context = client.model(name).context
         if context is None:
             raise FitError(
-                f"the server doesn't say how many tokens {name} holds",
-                hint="Use one of the suite's own models: lais models list.",
+                tr("the server doesn't say how many tokens {name} holds", name=name),
+                hint=tr("Use one of the suite's own models: lais models list."),
             )
         self.context = context
 
@@ -31,8 +32,8 @@ class ServerWriter:
         counted = self._client.count_tokens(messages, model=self.name)
         if counted is None:
             raise RequestRefused(
-                f"the server can't count the tokens of {self.name}",
-                hint="Use one of the suite's own models: lais models list.",
+                tr("the server can't count the tokens of {name}", name=self.name),
+                hint=tr("Use one of the suite's own models: lais models list."),
                 status=501,
             )
         return counted
@@ -49,5 +50,7 @@ class ServerWriter:
             extra={"seed": attempt},
         )
         if answer.tool_calls:
-            raise BadAnswer("the model called a tool instead of answering", hint="Ask again.")
+            raise BadAnswer(
+                tr("the model called a tool instead of answering"), hint=tr("Ask again.")
+            )
         return answer.json()

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING, Protocol, TypeVar
 
 from local_ai_suite.errors import ModelError, NetworkError
+from local_ai_suite.messages import tr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -107,9 +108,16 @@ class Download:
                 return digest
             self.part.unlink(missing_ok=True)
         raise NetworkError(
-            f"{self.target.name}: the bytes that came are not the hub's (SHA-256 {digest[:12]}..., "
-            f"expected {(self.remote.sha256 or '')[:12]}...); they are deleted",
-            hint="Repeat the command. If it happens again, a proxy or a mirror changes the file.",
+            tr(
+                "{name}: the bytes that came are not the hub's (SHA-256 {digest}..., "
+                "expected {sha256}...); they are deleted",
+                name=self.target.name,
+                digest=digest[:12],
+                sha256=(self.remote.sha256 or "")[:12],
+            ),
+            hint=tr(
+                "Repeat the command. If it happens again, a proxy or a mirror changes the file."
+            ),
         )
 
     def _is_of_use(self, part: _Part) -> bool:
@@ -146,15 +154,23 @@ class Download:
                     return False
             elif not part.size and answer.status_code != 200:
                 raise NetworkError(
-                    f"{answer.url.host} answers {answer.status_code} to a plain request for "
-                    f"{self.target.name}",
-                    hint="Try again later, or set HF_ENDPOINT to another mirror.",
+                    tr(
+                        "{host} answers {status_code} to a plain request for {name}",
+                        host=answer.url.host,
+                        status_code=answer.status_code,
+                        name=self.target.name,
+                    ),
+                    hint=tr("Try again later, or set HF_ENDPOINT to another mirror."),
                 )
             self._take(answer, part)
         if self.remote.size is not None and part.size < self.remote.size:
             raise NetworkError(
-                f"the connection broke off after {part.size:,} of {self.remote.size:,} bytes",
-                hint="Repeat the command: it goes on from there.",
+                tr(
+                    "the connection broke off after {size:,} of {size_2:,} bytes",
+                    size=part.size,
+                    size_2=self.remote.size,
+                ),
+                hint=tr("Repeat the command: it goes on from there."),
                 again=True,
             )
         return True
@@ -168,9 +184,12 @@ class Download:
             if self.remote.size is not None and part.size + len(chunk) > self.remote.size:
                 part.empty()
                 raise NetworkError(
-                    f"{self.target.name}: more bytes came than the {self.remote.size:,} that the "
-                    "hub announced",
-                    hint="A proxy or a mirror changes the file; try without it.",
+                    tr(
+                        "{name}: more bytes came than the {size:,} that the hub announced",
+                        name=self.target.name,
+                        size=self.remote.size,
+                    ),
+                    hint=tr("A proxy or a mirror changes the file; try without it."),
                 )
             part.append(chunk)
             self.watcher.advance(len(chunk))
@@ -253,9 +272,18 @@ class _Part:
             full = exc.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
             what = "the disk is full" if full else exc.strerror
             raise ModelError(
-                f"{self._path} cannot be written after {self.size:,} bytes: {what}",
-                hint=f"{'Make room' if full else 'Check the disk'} and repeat the command: it goes "
-                f"on from there. To give up, delete {self._path.name}.",
+                tr(
+                    "{path} cannot be written after {size:,} bytes: {what}",
+                    path=self._path,
+                    size=self.size,
+                    what=what,
+                ),
+                hint=tr(
+                    "{more} and repeat the command: it goes on from there. To give up, delete "
+                    "{name}.",
+                    more=tr("Make room") if full else tr("Check the disk"),
+                    name=self._path.name,
+                ),
                 path=str(self._path),
             ) from exc
 
@@ -274,8 +302,12 @@ class _Pace:
             return
         if self._bytes < self._limits.slowest * passed:
             raise NetworkError(
-                f"{self._name} comes at {self._bytes / passed:.0f} bytes a second",
-                hint="Try another network or, with HF_ENDPOINT, a mirror.",
+                tr(
+                    "{name} comes at {bytes:.0f} bytes a second",
+                    name=self._name,
+                    bytes=self._bytes / passed,
+                ),
+                hint=tr("Try another network or, with HF_ENDPOINT, a mirror."),
                 again=True,
             )
         self._since, self._bytes = self._limits.clock(), 0
@@ -289,8 +321,12 @@ def _locked(part: Path) -> Iterator[IO[bytes]]:
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as exc:
         raise ModelError(
-            f"{part.parent} cannot be written to: {exc.strerror}",
-            hint="MODELS_DIR in .env must name a folder that you may write to.",
+            tr(
+                "{parent} cannot be written to: {strerror}",
+                parent=part.parent,
+                strerror=exc.strerror,
+            ),
+            hint=tr("MODELS_DIR in .env must name a folder that you may write to."),
             path=str(part.parent),
         ) from exc
     # Unbuffered: what a chunk's write returned is on its way to the disk, also after Ctrl-C.
@@ -299,8 +335,8 @@ def _locked(part: Path) -> Iterator[IO[bytes]]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
             raise ModelError(
-                f"another command downloads {part.name} just now",
-                hint="Wait for it to finish, or stop it.",
+                tr("another command downloads {name} just now", name=part.name),
+                hint=tr("Wait for it to finish, or stop it."),
             ) from exc
         except OSError:  # a disk without locks (some network shares): go on without
             pass
@@ -318,6 +354,6 @@ def _continues(answer: httpx.Response, start: int, size: int | None) -> bool:
 def _check_magic(chunk: bytes, name: str) -> None:
     if not _MAGIC.startswith(chunk[:4]) and not chunk.startswith(_MAGIC):
         raise ModelError(
-            f"{name} is not a GGUF: it begins with {chunk[:16]!r}",
-            hint="Pick a .gguf file; or a login page of your network came in its place.",
+            tr("{name} is not a GGUF: it begins with {chunk!r}", name=name, chunk=chunk[:16]),
+            hint=tr("Pick a .gguf file; or a login page of your network came in its place."),
         )

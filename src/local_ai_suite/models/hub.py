@@ -22,6 +22,7 @@ import httpx
 
 from local_ai_suite import __version__
 from local_ai_suite.errors import NetworkError, SettingsError
+from local_ai_suite.messages import tr
 
 if TYPE_CHECKING:
     import ssl
@@ -60,8 +61,8 @@ class Hub:
         parts = urlsplit(self.endpoint)
         if token and parts.scheme != "https" and parts.hostname not in _LOOPBACK:
             raise SettingsError(
-                f"HF_TOKEN would go to {self.endpoint} in clear text",
-                hint="Use an https:// HF_ENDPOINT, or unset HF_TOKEN.",
+                tr("HF_TOKEN would go to {endpoint} in clear text", endpoint=self.endpoint),
+                hint=tr("Use an https:// HF_ENDPOINT, or unset HF_TOKEN."),
                 key="HF_ENDPOINT",
             )
         self._token = token
@@ -99,8 +100,8 @@ class Hub:
                 following = answer.links.get("next", {}).get("url")
                 url = urljoin(url, following) if following else None
         raise NetworkError(
-            f"{reference.repo} has too many files to list",
-            hint="Name the file: lais models pull user/repo:file.gguf",
+            tr("{repo} has too many files to list", repo=reference.repo),
+            hint=tr("Name the file: lais models pull user/repo:file.gguf"),
         )
 
     def head(self, reference: Reference, path: str) -> RemoteFile:
@@ -153,8 +154,8 @@ class Hub:
             finally:
                 answer.close()
         raise NetworkError(
-            f"{_site(url)} redirects in circles",
-            hint="Try again later, or set HF_ENDPOINT to another mirror.",
+            tr("{site} redirects in circles", site=_site(url)),
+            hint=tr("Try again later, or set HF_ENDPOINT to another mirror."),
         )
 
     def _headers(self, url: str, start: int) -> dict[str, str]:
@@ -172,8 +173,13 @@ class Hub:
         downgrade = urlsplit(url).scheme == "https" and parts.scheme != "https"
         if parts.scheme not in {"http", "https"} or downgrade:
             raise NetworkError(
-                f"{_site(url)} redirects to {parts.scheme}://{parts.hostname}, which is not safe",
-                hint="Check HF_ENDPOINT and your network's proxy.",
+                tr(
+                    "{site} redirects to {scheme}://{hostname}, which is not safe",
+                    site=_site(url),
+                    scheme=parts.scheme,
+                    hostname=parts.hostname,
+                ),
+                hint=tr("Check HF_ENDPOINT and your network's proxy."),
             )
         return target
 
@@ -191,8 +197,10 @@ def lost(exc: httpx.HTTPError, url: str) -> NetworkError:
         "did not answer in time" if silent else f"cannot be reached ({exc or type(exc).__name__})"
     )
     return NetworkError(
-        f"{_site(url)} {what}",
-        hint="Check the network, and HTTPS_PROXY if you need a proxy; HF_ENDPOINT names a mirror.",
+        tr("{site} {what}", site=_site(url), what=what),
+        hint=tr(
+            "Check the network, and HTTPS_PROXY if you need a proxy; HF_ENDPOINT names a mirror."
+        ),
         again=True,
     )
 
@@ -254,8 +262,8 @@ def _json_list(answer: httpx.Response, endpoint: str) -> list[Any]:
         return [item for item in items if item.get("type") == "file" and "path" in item]
     except (ValueError, AttributeError, TypeError) as exc:
         raise NetworkError(
-            f"{_site(endpoint)} does not answer as the Hugging Face hub does",
-            hint="Check HF_ENDPOINT; a login page of your network may stand in between.",
+            tr("{site} does not answer as the Hugging Face hub does", site=_site(endpoint)),
+            hint=tr("Check HF_ENDPOINT; a login page of your network may stand in between."),
         ) from exc
 
 

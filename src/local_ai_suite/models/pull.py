@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from local_ai_suite.errors import GgufError, ModelError, NetworkError, UsageError
 from local_ai_suite.gguf import read_gguf, read_header, split_name
+from local_ai_suite.messages import tr
 
 from .download import Download, Limits, Watcher, patiently
 from .reference import Reference
@@ -91,8 +92,8 @@ def choose(hub: Hub, reference: Reference) -> tuple[RemoteFile, ...]:
     models = [item for item in listed if item.path.lower().endswith(_SUFFIX)]
     if not models:
         raise UsageError(
-            f"{reference.repo} has no .gguf file",
-            hint="Look for a repository whose name ends in -GGUF.",
+            tr("{repo} has no .gguf file", repo=reference.repo),
+            hint=tr("Look for a repository whose name ends in -GGUF."),
         )
     path = _pick([item.path for item in models], reference)
     by_path = {item.path: item for item in models}
@@ -124,10 +125,16 @@ def _pick(paths: Sequence[str], reference: Reference) -> str:
     shown = found or firsts
     near = difflib.get_close_matches(wanted or "", shown, n=_SHOWN_NAMES, cutoff=0.5) or shown
     raise UsageError(
-        f"{reference.words} is {'not one file' if found or wanted is None else 'not there'}",
-        hint="Name one of these: "
-        + ", ".join(near[:_SHOWN_NAMES])
-        + (" ..." if len(near) > _SHOWN_NAMES else ""),
+        tr(
+            "{words} is {more}",
+            words=reference.words,
+            more=tr("not one file") if found or wanted is None else tr("not there"),
+        ),
+        hint=tr(
+            "Name one of these: {near}{more}",
+            near=", ".join(near[:_SHOWN_NAMES]),
+            more=" ..." if len(near) > _SHOWN_NAMES else "",
+        ),
         files=list(shown),
     )
 
@@ -155,8 +162,12 @@ def _siblings(path: str, known: dict[str, RemoteFile]) -> list[str]:
     shards = [str(parent / part.sibling(number + 1)) for number in range(part.count)]
     if missing := [shard for shard in shards if shard not in known]:
         raise NetworkError(
-            f"{missing[0]} is missing on the hub: the model has {part.count} files",
-            hint="Pick another quantization, or another repository.",
+            tr(
+                "{missing} is missing on the hub: the model has {count} files",
+                missing=missing[0],
+                count=part.count,
+            ),
+            hint=tr("Pick another quantization, or another repository."),
         )
     return shards
 
@@ -172,8 +183,11 @@ def _is_there(target: Path, remote: RemoteFile, watcher: Watcher) -> bool:
     if same:
         return True
     raise ModelError(
-        f"{target} is there and is not the file of the hub (an older or a damaged one)",
-        hint=f"`lais models rm {target.name}` removes it; then pull again.",
+        tr(
+            "{target} is there and is not the file of the hub (an older or a damaged one)",
+            target=target,
+        ),
+        hint=tr("`lais models rm {name}` removes it; then pull again.", name=target.name),
         path=str(target),
     )
 
@@ -199,8 +213,13 @@ def check_space(folder: Path, needed: int, free_bytes: Callable[[Path], int] | N
     free = (free_bytes or _free_bytes)(folder)
     if needed and free < needed + _SPARE_BYTES:
         raise ModelError(
-            f"{needed / 1e9:.1f} GB are to come, and {folder} has {free / 1e9:.1f} GB free",
-            hint="Make room, or set MODELS_DIR in .env to a larger disk.",
+            tr(
+                "{needed:.1f} GB are to come, and {folder} has {free:.1f} GB free",
+                needed=needed / 1e9,
+                folder=folder,
+                free=free / 1e9,
+            ),
+            hint=tr("Make room, or set MODELS_DIR in .env to a larger disk."),
             needed_bytes=needed,
             free_bytes=free,
         )
@@ -214,8 +233,12 @@ def _check_header(item: Download) -> None:
     except GgufError as exc:
         item.part.unlink(missing_ok=True)
         raise ModelError(
-            f"{item.target.name} came as the hub has it, and it is no valid GGUF: {exc.message}",
-            hint="Take another file or repository; this one is broken on the hub.",
+            tr(
+                "{name} came as the hub has it, and it is no valid GGUF: {message}",
+                name=item.target.name,
+                message=exc.message,
+            ),
+            hint=tr("Take another file or repository; this one is broken on the hub."),
         ) from exc
 
 

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from local_ai_suite.errors import UsageError
+from local_ai_suite.messages import tr
 
 from . import recommended
 
@@ -53,11 +54,13 @@ def parse(text: str) -> Reference:
     if not _REPO.fullmatch(repo):
         near = recommended.near(text)
         raise UsageError(
-            f"{text!r} is neither a recommended model nor user/repo:file",
-            hint=f"Did you mean {near}?"
+            tr("{text!r} is neither a recommended model nor user/repo:file", text=text),
+            hint=tr("Did you mean {near}?", near=near)
             if near
-            else "`lais models recommended` lists the short names; "
-            "any other model is user/repo:file.gguf, as on its Hugging Face page.",
+            else tr(
+                "`lais models recommended` lists the short names; any other model is "
+                "user/repo:file.gguf, as on its Hugging Face page."
+            ),
         )
     return _checked(repo, file or None, revision or "main")
 
@@ -66,8 +69,8 @@ def _from_address(text: str) -> Reference:
     page = _PAGE.fullmatch(unquote(urlsplit(text).path))
     if not page:
         raise UsageError(
-            f"{text!r} is not the address of a file on the hub",
-            hint="Copy the address of the file's own page: it has /blob/ or /resolve/ in it.",
+            tr("{text!r} is not the address of a file on the hub", text=text),
+            hint=tr("Copy the address of the file's own page: it has /blob/ or /resolve/ in it."),
         )
     return _checked(page["repo"], page["file"], page["revision"])
 
@@ -76,12 +79,14 @@ def _checked(repo: str, file: str | None, revision: str) -> Reference:
     path = PurePosixPath(file or "")
     if path.is_absolute() or ".." in path.parts or not (file or "").isprintable():
         raise UsageError(
-            f"{file!r} is not a file name",
-            hint="Give the path inside the repository, as its page shows it.",
+            tr("{file!r} is not a file name", file=file),
+            hint=tr("Give the path inside the repository, as its page shows it."),
         )
     if not _REPO.fullmatch(repo) or not _REVISION.fullmatch(revision) or ".." in revision:
         raise UsageError(
-            f"{repo}@{revision} is not a repository and a revision",
-            hint="Write user/repo:file, or user/repo@revision:file.",
+            tr(
+                "{repo}@{revision} is not a repository and a revision", repo=repo, revision=revision
+            ),
+            hint=tr("Write user/repo:file, or user/repo@revision:file."),
         )
     return Reference(repo, file, revision)

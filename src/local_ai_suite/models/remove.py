@@ -7,6 +7,7 @@ from pathlib import Path
 
 from local_ai_suite.errors import ModelError, UsageError
 from local_ai_suite.gguf import split_name
+from local_ai_suite.messages import tr
 
 from .pull import parts_of
 
@@ -31,8 +32,8 @@ class Removal:
                 path.unlink(missing_ok=True)
             except OSError as exc:
                 raise ModelError(
-                    f"{path} cannot be deleted: {exc.strerror}",
-                    hint="Check the folder's permissions (`ls -ld`).",
+                    tr("{path} cannot be deleted: {strerror}", path=path, strerror=exc.strerror),
+                    hint=tr("Check the folder's permissions (`ls -ld`)."),
                     path=str(path),
                 ) from exc
         return freed
@@ -55,8 +56,8 @@ def find_removal(name: str, folder: Path) -> Removal:
     found += [old for path in whole for old in parts_of(path)]
     if not found:
         raise ModelError(
-            f"{target} is not there",
-            hint="`lais models` lists the files and their names.",
+            tr("{target} is not there", target=target),
+            hint=tr("`lais models` lists the files and their names."),
             path=str(target),
         )
     return Removal(tuple(found))
@@ -69,7 +70,7 @@ def _inside(name: str, folder: Path) -> Path:
     home = folder.resolve()
     if ".." in Path(name).parts or (parent != home and home not in parent.parents):
         raise UsageError(
-            f"{name!r} leads out of the models folder {folder}",
-            hint="Name a file inside MODELS_DIR; delete others yourself.",
+            tr("{name!r} leads out of the models folder {folder}", name=name, folder=folder),
+            hint=tr("Name a file inside MODELS_DIR; delete others yourself."),
         )
     return parent / path.name

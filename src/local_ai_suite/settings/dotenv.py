@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from local_ai_suite.errors import SettingsError
+from local_ai_suite.messages import tr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -173,8 +174,8 @@ class _Parser:
                 raise _ExpansionError("$ forms are nested too deeply") from None
         except _ExpansionError as exc:
             raise SettingsError(
-                f"{self.name} line {line}: {key}: {exc}",
-                hint="Write $$ for a dollar sign, or put the value in single quotes.",
+                tr("{name} line {line}: {key}: {exc}", name=self.name, line=line, key=key, exc=exc),
+                hint=tr("Write $$ for a dollar sign, or put the value in single quotes."),
                 key=key,
                 source=f"{self.name} line {line}",
             ) from exc
@@ -191,8 +192,8 @@ class _Parser:
     def _fail(self, position: int, fault: str) -> NoReturn:
         line = self._line(position)
         raise SettingsError(
-            f"{self.name} line {line}: {fault}",
-            hint="A line is KEY=value; text with special characters goes into 'single quotes'.",
+            tr("{name} line {line}: {fault}", name=self.name, line=line, fault=fault),
+            hint=tr("A line is KEY=value; text with special characters goes into 'single quotes'."),
             source=f"{self.name} line {line}",
         )
 

@@ -8,6 +8,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from local_ai_suite.errors import SettingsError
+from local_ai_suite.messages import tr
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,8 +41,12 @@ def ensure_env_file(paths: Paths, *, make_key: Callable[[], str] = fresh_key) ->
         return _give_name(draft, paths.env_file, text)
     except OSError as exc:
         raise SettingsError(
-            f"{paths.env_file} cannot be written: {exc.strerror or exc}",
-            hint="Make the project folder writable, or copy .env.example to .env yourself.",
+            tr(
+                "{env_file} cannot be written: {strerror}",
+                env_file=paths.env_file,
+                strerror=exc.strerror or exc,
+            ),
+            hint=tr("Make the project folder writable, or copy .env.example to .env yourself."),
         ) from exc
     finally:
         with contextlib.suppress(OSError):
@@ -53,8 +58,8 @@ def _read_example(example: Path) -> str:
         return example.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         raise SettingsError(
-            f"{example} cannot be read: {exc}",
-            hint="It belongs to the project: `git checkout .env.example` brings it back.",
+            tr("{example} cannot be read: {exc}", example=example, exc=exc),
+            hint=tr("It belongs to the project: `git checkout .env.example` brings it back."),
         ) from exc
 
 

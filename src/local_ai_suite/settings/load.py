@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from local_ai_suite.errors import SettingsError
+from local_ai_suite.messages import tr
 
 from . import dotenv
 from .spec import (
@@ -139,8 +140,13 @@ def load_settings(
             sources[key] = f"{paths.env_file.name} line {entry.line}"
         elif near := difflib.get_close_matches(key, KEYS, n=1, cutoff=_MISSPELT):
             warnings.append(
-                f"{paths.env_file.name} line {entry.line}: {key} is not a setting; "
-                f"did you mean {near[0]}?"
+                tr(
+                    "{name} line {line}: {key} is not a setting; did you mean {near}?",
+                    name=paths.env_file.name,
+                    line=entry.line,
+                    key=key,
+                    near=near[0],
+                )
             )
     for name, more in (("environment", env), ("flag", flags or {})):
         for key in KEYS:
@@ -164,8 +170,8 @@ def _read_env_file(paths: Paths, env: Mapping[str, str]) -> dict[str, dotenv.Ent
         return {}
     except (OSError, UnicodeDecodeError) as exc:
         raise SettingsError(
-            f"{paths.env_file} cannot be read: {exc}",
-            hint="Make it a readable UTF-8 text file; .env.example shows every setting.",
+            tr("{env_file} cannot be read: {exc}", env_file=paths.env_file, exc=exc),
+            hint=tr("Make it a readable UTF-8 text file; .env.example shows every setting."),
         ) from exc
     return dotenv.parse(text, env, name=paths.env_file.name)
 
@@ -181,8 +187,14 @@ def _read_value(key: str, text: str, source: str) -> Any:
     except (ValueError, KeyError, IndexError) as exc:
         shown = "(hidden)" if key in SECRET_KEYS else repr(text)
         raise SettingsError(
-            f"{key} is {shown} (set in: {source}); allowed: {reader.allowed}",
-            hint=f"Change {key} there, or remove it for the default.",
+            tr(
+                "{key} is {shown} (set in: {source}); allowed: {allowed}",
+                key=key,
+                shown=shown,
+                source=source,
+                allowed=reader.allowed,
+            ),
+            hint=tr("Change {key} there, or remove it for the default.", key=key),
             key=key,
             source=source,
         ) from exc
@@ -191,14 +203,20 @@ def _read_value(key: str, text: str, source: str) -> Any:
 def _check_together(settings: Settings) -> Settings:
     if settings.api_gateway_port == settings.inference_port:
         raise SettingsError(
-            f"API_GATEWAY_PORT and INFERENCE_PORT are both {settings.inference_port}",
-            hint="Give the gateway and the engine a port each (8000 and 8001 by default).",
+            tr(
+                "API_GATEWAY_PORT and INFERENCE_PORT are both {inference_port}",
+                inference_port=settings.inference_port,
+            ),
+            hint=tr("Give the gateway and the engine a port each (8000 and 8001 by default)."),
             key="API_GATEWAY_PORT",
         )
     if not settings.on_loopback and not settings.require_key:
         raise SettingsError(
-            f"BIND_ADDRESS={settings.bind_address} lets other machines in, but REQUIRE_KEY is off",
-            hint="Set REQUIRE_KEY=true in .env, or leave BIND_ADDRESS at 127.0.0.1.",
+            tr(
+                "BIND_ADDRESS={bind_address} lets other machines in, but REQUIRE_KEY is off",
+                bind_address=settings.bind_address,
+            ),
+            hint=tr("Set REQUIRE_KEY=true in .env, or leave BIND_ADDRESS at 127.0.0.1."),
             key="BIND_ADDRESS",
         )
     return settings

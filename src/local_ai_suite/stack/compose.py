@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from local_ai_suite.errors import NotBuiltYet, PortInUse, StackError
+from local_ai_suite.messages import tr
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,18 +55,27 @@ def dockerfile_default(dockerfile: Path, name: str) -> str:
     try:
         lines = dockerfile.read_text(encoding="utf-8").splitlines()
     except OSError as exc:
-        raise StackError(f"{dockerfile} cannot be read: {exc}", hint="git checkout docker") from exc
+        raise StackError(
+            tr("{dockerfile} cannot be read: {exc}", dockerfile=dockerfile, exc=exc),
+            hint=tr("git checkout docker"),
+        ) from exc
     for line in lines:
         found = _ARG_LINE.fullmatch(line.strip())
         if found and found["name"] == name:
             return found["value"]
-    raise StackError(f"{dockerfile} has no ARG {name}=...", hint="git checkout docker/Dockerfile")
+    raise StackError(
+        tr("{dockerfile} has no ARG {name}=...", dockerfile=dockerfile, name=name),
+        hint=tr("git checkout docker/Dockerfile"),
+    )
 
 
 def compose_command(phase: str, paths: Paths, *, gpu: bool, ipv6: bool = False) -> list[str]:
     """``docker compose`` with the phase's files, before the verb."""
     if phase not in _FILES:
-        raise NotBuiltYet(f"phase {phase} has no Compose file yet", hint="Phase 1 is: make up-p1")
+        raise NotBuiltYet(
+            tr("phase {phase} has no Compose file yet", phase=phase),
+            hint=tr("Phase 1 is: make up-p1"),
+        )
     names = [*_FILES[phase], *([_GPU_FILE] if gpu else []), *([_IPV6_FILE] if ipv6 else [])]
     files = [word for name in names for word in ("-f", str(paths.compose_dir / name))]
     # --env-file: Compose would look beside the first file.
@@ -181,16 +191,21 @@ def explain(stderr: str) -> StackError:
     low = stderr.lower()
     if any(words in low for words in _PORT_TAKEN):
         return PortInUse(
-            "a port that the containers need is taken: " + _last_line(stderr),
-            hint="docker ps shows containers of other projects; or set API_GATEWAY_PORT and "
-            "INFERENCE_PORT in .env.",
+            tr(
+                "a port that the containers need is taken: {last_line}",
+                last_line=_last_line(stderr),
+            ),
+            hint=tr(
+                "docker ps shows containers of other projects; or set API_GATEWAY_PORT and "
+                "INFERENCE_PORT in .env."
+            ),
         )
     for complaint in _COMPLAINTS:
         if all(word in low for word in complaint.words):
             return StackError(complaint.message, hint=complaint.hint, docker=_last_line(stderr))
     return StackError(
-        "Docker Compose failed: " + _last_line(stderr),
-        hint="Set RUNTIME=native in .env to run without Docker.",
+        tr("Docker Compose failed: {last_line}", last_line=_last_line(stderr)),
+        hint=tr("Set RUNTIME=native in .env to run without Docker."),
     )
 
 

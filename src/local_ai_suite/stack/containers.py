@@ -17,6 +17,7 @@ import orjson
 import psutil
 
 from local_ai_suite.errors import StackError
+from local_ai_suite.messages import tr
 from local_ai_suite.stack import probe
 from local_ai_suite.stack.services import READY_PATHS
 
@@ -142,16 +143,16 @@ def ask_containers(paths: Paths) -> list[dict[str, Any]]:
     """As :func:`containers`; raises :class:`StackError` when Docker does not answer."""
     words = ["docker", "compose", "-p", compose.project_name(paths), "ps", "-a", "--format", "json"]
     if shutil.which("docker") is None:
-        raise StackError("docker is not installed", hint="Is it on PATH?")
+        raise StackError(tr("docker is not installed"), hint=tr("Is it on PATH?"))
     done = run_docker(words, ASK_TIMEOUT_S)
     if done is None:
-        raise StackError("the Docker engine does not answer", hint="Restart Docker.")
+        raise StackError(tr("the Docker engine does not answer"), hint=tr("Restart Docker."))
     if done.returncode != 0:
         raise compose.explain(done.stderr or done.stdout)
     try:
         return compose.parse_containers(done.stdout)
     except ValueError as exc:
-        raise StackError(f"`docker compose ps` cannot be read: {exc}") from exc
+        raise StackError(tr("`docker compose ps` cannot be read: {exc}", exc=exc)) from exc
 
 
 def _inspect(identities: list[str]) -> dict[str, dict[str, Any]]:
@@ -275,7 +276,9 @@ def stop(paths: Paths, *, surely: bool = False) -> int:
         words = ["docker", "compose", "-p", compose.project_name(paths)]
         done = run_docker([*words, "down", "--remove-orphans", "--timeout", "20"], DOWN_TIMEOUT_S)
         if done is None:
-            raise StackError("Docker did not remove the containers in time", hint="docker ps -a")
+            raise StackError(
+                tr("Docker did not remove the containers in time"), hint=tr("docker ps -a")
+            )
         if done.returncode != 0:
             raise compose.explain(done.stderr)
     return count
@@ -284,9 +287,12 @@ def stop(paths: Paths, *, surely: bool = False) -> int:
 def unreachable(why: StackError) -> StackError:
     """This project runs as containers, and nobody can say what they do."""
     return StackError(
-        f"the containers of this project cannot be reached: {why.message}",
-        hint=f"They come back with Docker. {why.hint} If Docker is gone for good: "
-        "RUNTIME=native make up-p1 forgets them.",
+        tr("the containers of this project cannot be reached: {message}", message=why.message),
+        hint=tr(
+            "They come back with Docker. {hint} If Docker is gone for good: "
+            "RUNTIME=native make up-p1 forgets them.",
+            hint=why.hint,
+        ),
     )
 
 

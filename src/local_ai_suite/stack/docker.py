@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from local_ai_suite.catalog.catalog import configured_models
 from local_ai_suite.errors import PortInUse, StackError, SuiteError
+from local_ai_suite.messages import tr
 from local_ai_suite.settings import dotenv
 from local_ai_suite.stack import mounts
 from local_ai_suite.stack.containers import ASK_TIMEOUT_S, fresh_services, run_docker, stop
@@ -70,7 +71,13 @@ def choose(settings: Settings, paths: Paths, report: Callable[[str], None]) -> C
     base = base_image(paths)
     if _has_image(base):
         return Choice("docker", "the Docker engine answers and the images can be built")
-    report(f"asking the registry for {base} ({REGISTRY_TIMEOUT_S:.0f} s at most)")
+    report(
+        tr(
+            "asking the registry for {base} ({registry_timeout_s:.0f} s at most)",
+            base=base,
+            registry_timeout_s=REGISTRY_TIMEOUT_S,
+        )
+    )
     if _is_to_be_had(base):
         return Choice("docker", "the Docker engine answers and the images can be built")
     return Choice("native", f"Docker runs, but {base} is neither here nor to be had")
@@ -107,7 +114,7 @@ def engine_trouble() -> StackError | None:
     """Why Docker cannot be used; ``None`` when it can."""
     if shutil.which("docker") is None:
         return StackError(
-            "docker is not installed", hint="Install Docker, or set RUNTIME=native in .env."
+            tr("docker is not installed"), hint=tr("Install Docker, or set RUNTIME=native in .env.")
         )
     for words, missing in (
         (["docker", "version", "--format", "{{.Server.Version}}"], None),
@@ -115,10 +122,10 @@ def engine_trouble() -> StackError | None:
     ):
         done = run_docker(words, ASK_TIMEOUT_S)
         if done is None:
-            return StackError("the Docker engine does not answer", hint="Restart Docker.")
+            return StackError(tr("the Docker engine does not answer"), hint=tr("Restart Docker."))
         if done.returncode != 0:
             if missing:
-                return StackError(missing, hint="Install the package docker-compose-plugin.")
+                return StackError(missing, hint=tr("Install the package docker-compose-plugin."))
             return compose.explain(done.stderr or done.stdout)
     return None
 
@@ -131,7 +138,7 @@ def start(
     gpu, note = wants_gpu(settings)
     if gpu and (trouble := _gpu_trouble(phase, settings, paths, report)) is not None:
         gpu, note = False, f"{trouble.message}; running on the CPU. {trouble.hint}"
-    report("starting the containers")
+    report(tr("starting the containers"))
     started = _up(phase, settings, paths, gpu=gpu)
     if started is not None:
         stop(paths)
@@ -181,7 +188,7 @@ def gpu_inside() -> tuple[str, ...] | StackError | None:
         [*words, "--entrypoint", "nvidia-smi", compose.GATEWAY_IMAGE, "-L"], GPU_TIMEOUT_S
     )
     if done is None:
-        return StackError("Docker's GPU does not answer", hint="Restart Docker.")
+        return StackError(tr("Docker's GPU does not answer"), hint=tr("Restart Docker."))
     if done.returncode != 0:
         return compose.explain(done.stderr or done.stdout)
     return tuple(line.strip() for line in done.stdout.splitlines() if line.strip())
@@ -195,7 +202,7 @@ def build(
     old = [image for image in compose.images(gpu=gpu) if _source_of(image) != source]
     if not old:
         return
-    report(f"building {' and '.join(old)} (minutes, the first time)")
+    report(tr("building {old} (minutes, the first time)", old=" and ".join(old)))
     done = _compose(phase, settings, paths, ["build"], BUILD_TIMEOUT_S, gpu=gpu)
     if done.returncode != 0:
         raise compose.explain(done.stderr)
@@ -240,7 +247,7 @@ def _gpu_trouble(
     words = ["docker", "run", "--rm", "--gpus", "all", "--entrypoint", "true"]
     done = run_docker([*words, compose.GATEWAY_IMAGE], GPU_TIMEOUT_S)
     if done is None:
-        return StackError("Docker's GPU does not answer", hint="Restart Docker.")
+        return StackError(tr("Docker's GPU does not answer"), hint=tr("Restart Docker."))
     if done.returncode != 0:
         return compose.explain(done.stderr)
     try:
@@ -280,7 +287,11 @@ def _compose(
     done = run_docker(words, timeout_s, environment, cwd=str(paths.project))
     if done is None:
         raise StackError(
-            f"`docker compose {verb[0]}` did not end within {timeout_s / 60:.0f} minutes",
-            hint="Look at it with: docker compose ls",
+            tr(
+                "`docker compose {verb}` did not end within {timeout_s:.0f} minutes",
+                verb=verb[0],
+                timeout_s=timeout_s / 60,
+            ),
+            hint=tr("Look at it with: docker compose ls"),
         )
     return done

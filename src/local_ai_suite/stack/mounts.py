@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local_ai_suite.errors import ModelError
+from local_ai_suite.messages import tr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -82,17 +83,30 @@ def check_visible(files: Iterable[Path], folder: Path, owner: tuple[int, int]) -
         real = file.resolve()
         if not real.is_relative_to(root):
             raise ModelError(
-                f"{real} lies outside MODELS_DIR ({folder}), and containers see that folder only",
-                hint="Move the file there, set MODELS_DIR to its folder, or set RUNTIME=native in "
-                ".env.",
+                tr(
+                    "{real} lies outside MODELS_DIR ({folder}), and containers see that folder "
+                    "only",
+                    real=real,
+                    folder=folder,
+                ),
+                hint=tr(
+                    "Move the file there, set MODELS_DIR to its folder, or set RUNTIME=native in "
+                    ".env."
+                ),
                 path=str(real),
             )
         way = [root, *(root / part for part in real.relative_to(root).parents[:-1]), real]
         for place in way:
             if not _may_read(place, owner):
                 raise ModelError(
-                    f"{place} is not readable for the containers' user {owner[0]}",
-                    hint=f"chmod -R a+rX {folder}, or set RUNTIME=native in .env.",
+                    tr(
+                        "{place} is not readable for the containers' user {owner}",
+                        place=place,
+                        owner=owner[0],
+                    ),
+                    hint=tr(
+                        "chmod -R a+rX {folder}, or set RUNTIME=native in .env.", folder=folder
+                    ),
                     path=str(place),
                 )
 

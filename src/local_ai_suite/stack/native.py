@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from local_ai_suite.errors import StackError
+from local_ai_suite.messages import tr
 from local_ai_suite.stack.services import phase_services
 from local_ai_suite.stack.supervisor import MASTER_KEY_VARIABLE, end_tree, tail
 
@@ -75,8 +76,8 @@ def start(phase: str, settings: Settings, paths: Paths, *, digest: str) -> None:
             with suppress(OSError):
                 process.kill()
             raise StackError(
-                "the supervisor did not start: " + " | ".join(tail(log_file, 3)),
-                hint=f"Its log: {log_file}",
+                tr("the supervisor did not start: {tail}", tail=" | ".join(tail(log_file, 3))),
+                hint=tr("Its log: {log_file}", log_file=log_file),
             )
         time.sleep(POLL_S)
 
@@ -99,18 +100,23 @@ def stop(paths: Paths, report: Callable[[str], None]) -> int:
     run = running(paths)
     supervisor = run.supervisor.process() if run and run.supervisor else None
     if supervisor is not None:
-        report("stopping the services")
+        report(tr("stopping the services"))
         with suppress(psutil.NoSuchProcess):
             supervisor.terminate()
         _, alive = psutil.wait_procs([supervisor], timeout=STOP_TIMEOUT_S)
         if alive:
-            report("the supervisor does not answer; killing it")
+            report(tr("the supervisor does not answer; killing it"))
             end_tree(alive)
     sweep(paths)
     if left := marked_processes(paths.project):
         raise StackError(
-            "these processes do not end: " + ", ".join(str(process.pid) for process in left),
-            hint="They wait for a device or a disk; look at them with: ps -o pid,stat,wchan,cmd",
+            tr(
+                "these processes do not end: {left}",
+                left=", ".join(str(process.pid) for process in left),
+            ),
+            hint=tr(
+                "They wait for a device or a disk; look at them with: ps -o pid,stat,wchan,cmd"
+            ),
         )
     return count
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 
 from local_ai_suite.errors import PortInUse
+from local_ai_suite.messages import tr
 
 from .state import MARKER
 
@@ -57,16 +58,20 @@ def check_free(key: str, port: int, *, by_root: bool = False) -> None:
         if by_root:
             return
         raise PortInUse(
-            f"port {port} is held by {holder.describe()}",
-            hint=f"Set {key}= to a port from {first_free_port()} on in .env.",
+            tr("port {port} is held by {holder}", port=port, holder=holder.describe()),
+            hint=tr(
+                "Set {key}= to a port from {first_free_port} on in .env.",
+                key=key,
+                first_free_port=first_free_port(),
+            ),
             port=port,
         )
     if holder is not None:
         stop = f"stop it (kill {holder.pid}) or " if holder.pid else ""
         stop = f"run `make down` in {holder.project}, or " if holder.project else stop
         raise PortInUse(
-            f"port {port} is held by {holder.describe()}",
-            hint=f"Either {stop}set {key}= to another port in .env.",
+            tr("port {port} is held by {holder}", port=port, holder=holder.describe()),
+            hint=tr("Either {stop}set {key}= to another port in .env.", stop=stop, key=key),
             port=port,
             pid=holder.pid,
         )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import orjson
 
 from local_ai_suite.errors import LoadFailed, StackError
+from local_ai_suite.messages import tr
 from local_ai_suite.stack import containers, docker, native, probe, status
 from local_ai_suite.stack.ports import check_free
 from local_ai_suite.stack.services import check_phase
@@ -99,9 +100,9 @@ def _up(phase: str, settings: Settings, paths: Paths, report: Callable[[str], No
             run = _refreshed(paths)
             already = run is not None and all(service.phase == "ready" for service in run.services)
             if run is not None and run.settings_digest != settings_digest(settings):
-                notes.append("the settings have changed since it was started: make restart")
+                notes.append(tr("the settings have changed since it was started: make restart"))
             if run is not None and any(service.phase in ENDED for service in run.services):
-                report("a service had failed for good; starting everything again")
+                report(tr("a service had failed for good; starting everything again"))
                 _stop(paths, report)
                 run = None
             if run is None:
@@ -158,17 +159,22 @@ def _start(
         if settings.runtime != "native":
             raise containers.unreachable(away) from away
         notes.append(
-            f"containers of an earlier run cannot be reached ({away.message}); when Docker runs "
-            "again, make down removes them"
+            tr(
+                "containers of an earlier run cannot be reached ({message}); when Docker "
+                "runs again, make down removes them",
+                message=away.message,
+            )
         )
     if marked_processes(paths.project) or paths.run_file.exists():
         ended = native.sweep(paths)
-        notes.append(f"the last run had crashed; {ended} leftover processes were ended")
-    report("choosing the runtime")
+        notes.append(
+            tr("the last run had crashed; {ended} leftover processes were ended", ended=ended)
+        )
+    report(tr("choosing the runtime"))
     choice = docker.choose(settings, paths, report)
-    report(f"runtime {choice.runtime}: {choice.reason}")
+    report(tr("runtime {runtime}: {reason}", runtime=choice.runtime, reason=choice.reason))
     if choice.runtime == "docker" and containers.stop(paths):
-        notes.append("containers that an interrupted start had left behind were removed")
+        notes.append(tr("containers that an interrupted start had left behind were removed"))
     for name, port in (
         ("INFERENCE_PORT", settings.inference_port),
         ("API_GATEWAY_PORT", settings.api_gateway_port),
@@ -180,7 +186,7 @@ def _start(
         notes += more
         write_run(paths.run_file, replace(run, settings_digest=digest))
     else:
-        report("starting the services")
+        report(tr("starting the services"))
         native.start(phase, settings, paths, digest=digest)
     return tuple(notes)
 
@@ -212,14 +218,21 @@ def _wait_for_services(paths: Paths, report: Callable[[str], None]) -> RunState:
         if run is None:
             log = paths.logs / "supervisor.log"
             raise StackError(
-                "the services ended: " + " | ".join(tail(log, 3)), hint=f"Their log: {log}"
+                tr("the services ended: {tail}", tail=" | ".join(tail(log, 3))),
+                hint=tr("Their log: {log}", log=log),
             )
         for service in run.services:
             if service.phase in ENDED:
                 raise StackError(
-                    f"{service.name} did not start: {service.reason or service.phase}",
-                    hint="The end of its log:\n    "
-                    + "\n    ".join(_log_tail(paths, run, service.name)),
+                    tr(
+                        "{name} did not start: {reason}",
+                        name=service.name,
+                        reason=service.reason or service.phase,
+                    ),
+                    hint=tr(
+                        "The end of its log:\n    {log_tail}",
+                        log_tail="\n    ".join(_log_tail(paths, run, service.name)),
+                    ),
                     service=service.name,
                 )
         waiting = [service.name for service in run.services if service.phase != "ready"]
@@ -227,8 +240,12 @@ def _wait_for_services(paths: Paths, report: Callable[[str], None]) -> RunState:
             return run
         if time.monotonic() > deadline:
             raise StackError(
-                f"{' and '.join(waiting)} did not become ready in {SERVICES_TIMEOUT_S:.0f} s",
-                hint="make logs shows what they do.",
+                tr(
+                    "{waiting} did not become ready in {services_timeout_s:.0f} s",
+                    waiting=" and ".join(waiting),
+                    services_timeout_s=SERVICES_TIMEOUT_S,
+                ),
+                hint=tr("make logs shows what they do."),
             )
         if (line := "waiting for " + " and ".join(waiting)) != told and waiting:
             report(line)
@@ -254,27 +271,45 @@ def _load_default(
     models = status.engine_models(port, key)
     if not models and _asked_here(settings) and _is_silent(port):
         raise StackError(
-            f"the engine service was ready and does not answer on port {port} any more",
-            hint="make logs shows what it does.",
+            tr(
+                "the engine service was ready and does not answer on port {port} any more",
+                port=port,
+            ),
+            hint=tr("make logs shows what it does."),
         )
     models = models or status.engine_models(port, key)
     chat = next((model for model in models if model.get("id") == DEFAULT_MODEL), None)
     if chat is None or chat["meta"]["status"] == "ready":
         return
-    report(f"loading {DEFAULT_MODEL} ({chat['meta']['file']})")
+    report(
+        tr(
+            "loading {default_model} ({file})",
+            default_model=DEFAULT_MODEL,
+            file=chat["meta"]["file"],
+        )
+    )
     timeout_s = settings.load_timeout + MODEL_SLACK_S
     body = {"model": DEFAULT_MODEL}
     answer = probe.ask(port, "/models/load", key=key, body=body, timeout_s=timeout_s)
     if answer is None:
         raise LoadFailed(
-            f"{DEFAULT_MODEL} is not loaded after {timeout_s:.0f} s",
-            hint="A slow disk? Set LOAD_TIMEOUT higher in .env. make logs shows more.",
+            tr(
+                "{default_model} is not loaded after {timeout_s:.0f} s",
+                default_model=DEFAULT_MODEL,
+                timeout_s=timeout_s,
+            ),
+            hint=tr("A slow disk? Set LOAD_TIMEOUT higher in .env. make logs shows more."),
         )
     if answer[0] != http.client.OK:
         error = _error_of(answer[1])
         raise LoadFailed(
-            f"{DEFAULT_MODEL} ({chat['meta']['file']}) did not load: {error.get('message')}",
-            hint="Check the file with `make preflight`, or set another CHAT_MODEL in .env.",
+            tr(
+                "{default_model} ({file}) did not load: {message}",
+                default_model=DEFAULT_MODEL,
+                file=chat["meta"]["file"],
+                message=error.get("message"),
+            ),
+            hint=tr("Check the file with `make preflight`, or set another CHAT_MODEL in .env."),
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from local_ai_suite.errors import NotBuiltYet, UsageError
+from local_ai_suite.messages import tr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,11 +43,14 @@ class ServiceSpec:
 def check_phase(phase: str) -> None:
     """Raise :class:`NotBuiltYet` for a phase to come, :class:`UsageError` for an unknown one."""
     if phase not in PHASES:
-        raise UsageError(f"there is no phase {phase!r}", hint=f"Known phases: {', '.join(PHASES)}.")
+        raise UsageError(
+            tr("there is no phase {phase!r}", phase=phase),
+            hint=tr("Known phases: {phases}.", phases=", ".join(PHASES)),
+        )
     if phase not in BUILT:
         raise NotBuiltYet(
-            f"phase {phase[1:]} ({PHASES[phase]}) is not built yet",
-            hint="Phase 1 is: make up-p1",
+            tr("phase {phase} ({phases}) is not built yet", phase=phase[1:], phases=PHASES[phase]),
+            hint=tr("Phase 1 is: make up-p1"),
         )
 
 

@@ -18,6 +18,7 @@ import orjson
 import psutil
 
 from local_ai_suite.errors import AlreadyRunning
+from local_ai_suite.messages import tr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -183,8 +184,11 @@ def exclusive(path: Path, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None
                 if time.monotonic() > deadline:
                     holder = os.pread(descriptor, 64, 0).decode(errors="replace").strip() or "?"
                     raise AlreadyRunning(
-                        f"another `up` or `down` is at work in this project (pid {holder})",
-                        hint=f"Wait for it, or end it: kill {holder}",
+                        tr(
+                            "another `up` or `down` is at work in this project (pid {holder})",
+                            holder=holder,
+                        ),
+                        hint=tr("Wait for it, or end it: kill {holder}", holder=holder),
                     ) from exc
                 time.sleep(0.1)
         os.ftruncate(descriptor, 0)
