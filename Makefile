@@ -7,7 +7,7 @@ LAIS := .venv/bin/lais
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up-p1 up-p2 up-p3 down restart status logs preflight test test-docker test-clients test-slow lint docs bench pin-images docker-parity env env-any env-dev
+.PHONY: help up-p1 up-p2 up-p3 down restart status logs preflight test test-docker test-clients test-slow lint docs bench messages pin-images docker-parity env env-any env-dev
 
 help:  ## Show this help
 	@awk 'BEGIN {FS = ":.*## "; print "Local AI Suite: your own AI on your own machine.\n"} \
@@ -55,6 +55,8 @@ docker-parity: env-dev  ## Native against Docker, request by request
 	@tests/docker/with-docker.sh .venv/bin/python tests/docker/parity.py $(ARGS)
 docs: env-dev  ## Write the generated pages of docs/ anew
 	@PYTHONPATH=tools .venv/bin/python -m doc_pages $(ARGS)
+messages: env-dev  ## Gather the texts for translators; fails where Korean is missing
+	@.venv/bin/python tools/messages.py $(ARGS)
 bench: env-dev  ## Measure: gateway, engine, fit and pool, as ratios
 	@.venv/bin/python -m benchmarks $(ARGS)
 bench-%: env-dev

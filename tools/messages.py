@@ -1,11 +1,11 @@
 """Bring the translations up to date with the texts in the source (``make messages``).
 
 The texts come from three places: ``tr``, ``say`` and ``counted`` in the source, the help of every
-command, and click's own words. Each goes into ``local_ai_suite/messages/locale/ko``'s ``.po``, which
-people edit, and that into the ``.mo``, which gettext reads. Translations that stand there are
-kept; a text that is gone goes with its translation; a new one has none until somebody writes it,
-and tests/messages fails until then. Files are sorted and name no lines, so that they change only
-when a text does.
+command, and click's own words. Each goes into the ``.po`` under ``local_ai_suite/messages/locale``,
+which people edit, and that into the ``.mo``, which gettext reads. Translations that stand there
+are kept; a text that is gone goes with its translation; a new one has none until somebody writes
+it, and tests/messages fails until then. Files are sorted and name no lines, so that they change
+only when a text does.
 """
 
 from __future__ import annotations

@@ -135,16 +135,7 @@ class Gate:
                 )
                 self._note("approved", request, now, by=waived)
         if judgement.denied is not None:
-            raise ApprovalError(
-                tr(
-                    "{action} is denied by the policy: {denied}",
-                    action=action,
-                    denied=judgement.denied,
-                ),
-                hint=tr(
-                    "The policy is {policy}; only a person changes it.", policy=self._places.policy
-                ),
-            )
+            raise self._denied(action, judgement.denied)
         return request
 
     # Deciding
@@ -202,8 +193,8 @@ class Gate:
         if not verdict.ok:
             raise ApprovalError(
                 tr(
-                    "the audit log is not whole ({problems}); nothing is run",
-                    problems=verdict.problems[0],
+                    "the audit log is not whole ({problem}); nothing is run",
+                    problem=verdict.problems[0],
                 ),
                 hint=tr(
                     "See `lais approvals audit verify`, and docs/guides/approvals.md, 'Broken'."
@@ -298,6 +289,12 @@ class Gate:
         reasons = [*kind.reasons, *warnings_of(record)]
         return judge(self._policy, kind.name, kind.level, record["arguments"], reasons)
 
+    def _denied(self, action: str, why: str) -> ApprovalError:
+        return ApprovalError(
+            tr("{action} is denied by the policy: {why}", action=action, why=why),
+            hint=tr("The policy is {file}; only a person changes it.", file=self._places.policy),
+        )
+
     def _new(self, record: dict[str, Any], judgement: Judgement, now: Moment) -> Request:
         identity = "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH))
         progress = {
@@ -311,8 +308,8 @@ class Gate:
         if len(self._store.find(State.PENDING)) >= self._policy.most_pending:
             raise ApprovalError(
                 tr(
-                    "{most_pending} requests wait already; no more are taken",
-                    most_pending=self._policy.most_pending,
+                    "{most} requests wait already; no more are taken",
+                    most=self._policy.most_pending,
                 ),
                 hint=tr("Decide some of them: `lais approvals list`."),
             )
@@ -320,11 +317,10 @@ class Gate:
         if recent >= self._policy.most_per_minute:
             raise ApprovalError(
                 tr(
-                    "{principal} asked {recent} times within a minute; {most_per_minute} are "
-                    "allowed",
+                    "{principal} asked {recent} times within a minute; {most} are allowed",
                     principal=principal,
                     recent=recent,
-                    most_per_minute=self._policy.most_per_minute,
+                    most=self._policy.most_per_minute,
                 ),
                 hint=tr("Wait a minute."),
             )
@@ -355,14 +351,7 @@ class Gate:
         self, request: Request, shown_digest: str, presence: Presence, judgement: Judgement
     ) -> None:
         if judgement.denied is not None:
-            raise ApprovalError(
-                tr(
-                    "{action} is denied by the policy: {denied}",
-                    action=request.action,
-                    denied=judgement.denied,
-                ),
-                hint=tr("The policy is {policy}.", policy=self._places.policy),
-            )
+            raise self._denied(request.action, judgement.denied)
         if shown_digest != request.digest:
             raise ApprovalError(
                 tr("request {id} is not what was shown; nothing was approved", id=request.id),
@@ -485,9 +474,7 @@ class Gate:
             except BlockingIOError:
                 raise _StillRunning(
                     tr("request {identity} is being run by another process", identity=identity),
-                    hint=tr(
-                        "Wait, then look: `lais approvals show {identity}`.", identity=identity
-                    ),
+                    hint=tr("Wait, then look: `lais approvals show {id}`.", id=identity),
                 ) from None
             yield
         finally:

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from local_ai_suite import __version__
+from local_ai_suite.cli.help import translate_help
 from local_ai_suite.cli.interrupts import importing
 from local_ai_suite.errors import DiskError, SuiteError, UsageError
 from local_ai_suite.log import log_to_file
-from local_ai_suite.messages import say, tr
+from local_ai_suite.messages import say, speak, tr, translated
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import error_as_json, error_as_text
 
@@ -87,6 +88,7 @@ class Verbs(click.Group):
             module = importlib.import_module(f"local_ai_suite.cli.{VERBS[cmd_name][0]}")
         name = cmd_name.replace("-", "_")
         command: click.Command = getattr(module, f"{name}_command", None) or module.command
+        translate_help(command)
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
@@ -97,16 +99,16 @@ class Verbs(click.Group):
             if near := difflib.get_close_matches(args[0], VERBS, n=1):
                 ctx.fail(
                     say(
-                        "No such command {args!r}. Did you mean {near!r}?",
-                        args=args[0],
+                        "No such command {verb!r}. Did you mean {near!r}?",
+                        verb=args[0],
                         near=near[0],
                     )
                 )
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl([(verb, line) for verb, (_, line) in VERBS.items()] or [("", "")])
+        with formatter.section(say("Commands")):
+            formatter.write_dl([(verb, translated(line)) for verb, (_, line) in VERBS.items()])
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
@@ -120,6 +122,8 @@ def main(argv: list[str] | None = None) -> None:
     _mend_streams()
     arguments = sys.argv[1:] if argv is None else argv
     as_json = "--json" in arguments
+    if not as_json and _writes_hangul() and speak(os.environ):
+        translate_help(lais)
     verb = next((word for word in arguments if not word.startswith("-")), "lais")
     try:
         code: Any = lais.main(args=arguments, prog_name="lais", standalone_mode=False)
@@ -152,6 +156,15 @@ def _mend_streams() -> None:
         out.reconfigure(errors="backslashreplace")
 
 
+def _writes_hangul() -> bool:
+    """Whether the terminal's encoding has Korean letters; without, English reads better."""
+    try:
+        "\ud55c\uae00".encode(sys.stdout.encoding or "ascii")
+    except (LookupError, UnicodeEncodeError):
+        return False
+    return True
+
+
 class Defect(SuiteError):
     """An exception that nobody expected."""
 
@@ -162,7 +175,9 @@ class Defect(SuiteError):
 def _defect(verb: str, exc: Exception) -> Defect:
     """``exc`` in one line, its traceback in a log file."""
     file = _keep_traceback(verb, exc)
-    hint = f"The details are in {file}" if file else "Its log could not be written."
+    hint = (
+        tr("The details are in {file}", file=file) if file else tr("Its log could not be written.")
+    )
     return Defect(
         tr("this should not happen: {name}: {exc}", name=type(exc).__name__, exc=exc), hint=hint
     )

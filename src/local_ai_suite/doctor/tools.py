@@ -160,8 +160,12 @@ def check_docker(facts: Facts) -> list[Check]:
                 tr("{message}: the services run as processes", message=docker.trouble.message),
             )
         ]
-    found = [ok("docker", tr("engine {version}, Compose {compose}", version=docker.version or "?", compose=docker.compose or "?"),
-                version=docker.version, compose=docker.compose)]  # fmt: skip
+    versions = tr(
+        "engine {version}, Compose {compose}",
+        version=docker.version or "?",
+        compose=docker.compose or "?",
+    )
+    found = [ok("docker", versions, version=docker.version, compose=docker.compose)]
     if gpus(facts) and docker.gpu is False:
         names = ", ".join(gpu.name for gpu in gpus(facts))
         found.append(

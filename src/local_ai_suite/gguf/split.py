@@ -56,7 +56,7 @@ def read_shards(path: Path) -> tuple[Header, ...]:
             tr(
                 "{path}: this is file {number} of {count} of a split model",
                 path=path,
-                number=tr("{number}{more}", number=number, more=1),
+                number=number + 1,
                 count=count,
             ),
             hint=tr("Name the first file: {start}", start=start),
