@@ -15,7 +15,8 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from local_ai_suite.errors import PortInUse, StackError
-from local_ai_suite.wire.connection import Connection, Service
+from local_ai_suite.wire.connection import Connection
+from local_ai_suite.wire.state import ServerState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 # A request's head comes in one packet; ten seconds is generous and ends a slow loris.
 HEAD_TIMEOUT_S = 10.0
+# Past the minute that an application gives a body (``asgi.read_body``): for one that waits for it
+# without a bound of its own.
+BODY_TIMEOUT_S = 75.0
 # Longer than clients' own pools keep an idle connection (httpx 5 s, undici 4 s, Go 90 s at most).
 KEEP_ALIVE_S = 75.0
 # On SIGTERM answers under way may end; whoever stops the service waits 10 s in all.
@@ -32,6 +36,13 @@ GRACE_S = 5.0
 # of the engine. SDKs read as fast as bytes come; a laptop that slept is back or has reconnected.
 STALL_S = 300.0
 BACKLOG = 2048
+# An idle connection costs some 4 KiB and a descriptor. Beyond this many, or what the system's limit
+# of descriptors allows, a new one takes the place of the one that has been idle longest.
+MAX_CONNECTIONS = 10_000
+# Left for the engine's and LiteLLM's pipes, logs, key files, listening sockets.
+RESERVED_DESCRIPTORS = 128
+# What is asked of the system at start; a shell's usual limit is 1024.
+WANTED_DESCRIPTORS = 2 * MAX_CONNECTIONS + RESERVED_DESCRIPTORS
 
 _LOOPBACKS = {"127.0.0.1", "localhost", "::1"}
 _ALL_ADDRESSES = {"0.0.0.0", "::"}  # noqa: S104 (compared with)
@@ -133,14 +144,23 @@ class Server:
         listeners: Listeners,
         *,
         head_timeout_s: float = HEAD_TIMEOUT_S,
+        body_timeout_s: float = BODY_TIMEOUT_S,
         keep_alive_s: float = KEEP_ALIVE_S,
         grace_s: float = GRACE_S,
         stall_s: float = STALL_S,
+        max_connections: int | None = None,
     ) -> None:
         self.listeners = listeners
         self.port = listeners.port
         self._grace_s = grace_s
-        self._service = Service(app, head_timeout_s, keep_alive_s, stall_s)
+        self._state = ServerState(
+            app,
+            head_timeout_s,
+            body_timeout_s,
+            keep_alive_s,
+            stall_s,
+            max_connections or most_connections(),
+        )
         self._servers: list[asyncio.Server] = []
 
     async def start(self) -> None:
@@ -149,28 +169,33 @@ class Server:
         for sock in self.listeners:
             self._servers.append(
                 await loop.create_server(
-                    lambda: Connection(self._service), sock=sock, backlog=BACKLOG
+                    lambda: Connection(self._state), sock=sock, backlog=BACKLOG
                 )
             )
 
     async def stop(self, grace_s: float | None = None) -> None:
-        """Accept no more, let answers under way end for ``grace_s``, then cut them off."""
+        """Accept no more, let answers under way end for ``grace_s``, then cut them off.
+
+        An answer has ended when the client has it, not when the application has written it.
+        """
         for server in self._servers:
             server.close()
-        connections, tasks = self._service.connections, self._service.tasks
-        for connection in list(connections):
+        loop, state = asyncio.get_running_loop(), self._state
+        for connection in list(state.connections):
             connection.shut_down()
-        deadline = asyncio.get_running_loop().time() + (
-            self._grace_s if grace_s is None else grace_s
-        )
-        while tasks and (rest := deadline - asyncio.get_running_loop().time()) > 0:
-            await asyncio.wait(list(tasks), timeout=rest)
-        late = list(tasks)
+        deadline = loop.time() + (self._grace_s if grace_s is None else grace_s)
+        while state.connections and (rest := deadline - loop.time()) > 0:
+            state.emptied.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(state.emptied.wait(), rest)
+        if state.tasks and (rest := deadline - loop.time()) > 0:
+            await asyncio.wait(list(state.tasks), timeout=rest)  # cleaning up after a hang-up
+        late = list(state.tasks)
         for task in late:
             task.cancel()
         if late:
             await asyncio.wait(late, timeout=1.0)
-        for connection in list(connections):
+        for connection in list(state.connections):
             if connection.transport is not None:
                 connection.transport.abort()
 
@@ -190,6 +215,31 @@ class Server:
         await self.stop(0)
 
 
+def most_connections() -> int:
+    """How many connections one server may hold: each may need a second descriptor upstream."""
+    try:
+        import resource  # noqa: PLC0415 (absent on Windows)
+    except ImportError:
+        return MAX_CONNECTIONS
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    return max(8, min(MAX_CONNECTIONS, (soft - RESERVED_DESCRIPTORS) // 2))
+
+
+def _raise_descriptor_limit() -> None:
+    try:
+        import resource  # noqa: PLC0415 (absent on Windows)
+    except ImportError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    wanted = WANTED_DESCRIPTORS if hard == unlimited else min(hard, WANTED_DESCRIPTORS)
+    if soft not in {unlimited, wanted} and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):  # macOS has a lower limit of its own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, int]]) -> int:
     """Run a service's ``main`` on uvloop; SIGTERM and SIGINT set the event that it is given."""
     try:
@@ -198,6 +248,7 @@ def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, int]]) -> int:
         factory: Callable[[], asyncio.AbstractEventLoop] | None = uvloop.new_event_loop
     except ImportError:
         factory = None
+    _raise_descriptor_limit()
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(_with_signals(main))
 
