@@ -217,6 +217,39 @@ def test_a_stream_that_breaks_keeps_what_came_on_stdout(ai: Ai, raw_server: Raw)
     assert "closed the connection" in done.err
 
 
+def listed(*abilities: str) -> bytes:
+    meta = {"kind": "chat", "capabilities": abilities}
+    return http(json.dumps({"data": [{"id": "local-chat", "meta": meta}]}).encode())
+
+
+@pytest.mark.parametrize(
+    ("abilities", "arguments", "most"),
+    [
+        (["chat", "completion"], [], 4_096),
+        (["chat", "completion", "thinking"], [], 12_288),
+        (["chat", "thinking"], ["--max-tokens", "7"], 7),
+        (["completion"], [], 4_096),
+    ],
+)
+def test_an_answer_has_a_longest_length_also_where_nobody_set_one(
+    ai: Ai, raw_server: Raw, abilities: list[str], arguments: list[str], most: int
+) -> None:
+    server = raw_server(listed(*abilities))
+    server.later = sse(
+        '{"choices":[{"delta":{"content":"so"},"finish_reason":"length"}]}',
+        f'{{"choices":[],"usage":{{"prompt_tokens":3,"completion_tokens":{most}}}}}',
+    )
+    done = ai(*arguments, "hello", port=int(server.url.split(":")[2][:-3]))
+    assert json.loads(server.requests[-1].partition(b"\r\n\r\n")[2])["max_tokens"] == most
+    assert f"cut at {most:,} tokens (--max-tokens allows more)" in done.err
+    assert ("is a base model" in done.err) is ("chat" not in abilities)
+
+
+def test_an_answer_that_filled_the_context_is_not_blamed_on_the_limit(ai: Ai, port: int) -> None:
+    done = ai("go on forever", port=port)
+    assert "cut: the context is full" in done.err
+
+
 @pytest.mark.parametrize(
     ("words", "verb"),
     [

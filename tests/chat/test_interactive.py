@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 from terminal import Terminal
 
+from local_ai_suite.cli.ai_interactive import models_line
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from chat_servers import RawServer
 
     from local_ai_suite.paths import Paths
 
@@ -68,6 +72,31 @@ def test_a_conversation_with_commands_until_ctrl_d(
     assert "They **flow**." in saved
     lines = paths.state / "ai" / "lines"
     assert stat.S_IMODE(lines.stat().st_mode) == 0o600
+
+
+def test_the_banner_comes_before_anything_slow(
+    talk: Callable[..., Terminal], raw_server: Callable[..., RawServer]
+) -> None:
+    server = raw_server(b"", hold=True)  # accepts, and never answers
+    screen = talk("-i", API_GATEWAY_PORT=server.url.split(":")[2].partition("/")[0])
+    screen.expect("/help shows the commands; Ctrl-D leaves.")
+    screen.ctrl_c()
+
+
+def test_every_line_before_the_prompt_fits_80_columns(talk: Callable[..., Terminal]) -> None:
+    screen = talk("-i")
+    before = screen.expect("lais>")
+    assert max(len(line) for line in before.splitlines()) <= 80
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 40])
+def test_the_line_of_models_is_never_wider_than_80_columns(count: int) -> None:
+    names = [f"model-{number:02}-instruct" for number in range(count)]
+    line = models_line("http://127.0.0.1:8000/v1", names)
+    assert len(line) <= 80
+    listed = line.count("instruct")
+    rest = int(line.rpartition(" and ")[2].split()[0]) if " more" in line else 0
+    assert listed + rest == count
 
 
 def test_ctrl_c_stops_the_answer_and_not_the_program(talk: Callable[..., Terminal]) -> None:

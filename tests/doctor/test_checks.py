@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from local_ai_suite.catalog.catalog import Catalog, ModelEntry
 from local_ai_suite.cli.doctor import as_text
-from local_ai_suite.demo import write_scripted_gguf
+from local_ai_suite.demo import Script, write_scripted_gguf
 from local_ai_suite.doctor import Facts, Report, examine, machine, preflight, project, tools
 from local_ai_suite.doctor.check import Check
 from local_ai_suite.doctor.snapshot import DockerFacts, Folder, PortFact
@@ -333,6 +334,17 @@ def test_a_missing_model_is_a_failure_and_a_broken_neighbour_a_warning(facts) ->
     checks = project.check_models(facts(catalog=damaged))
     assert [check.status for check in checks] == ["ok", "warning"]
     assert "cut.gguf" in checks[1].message
+
+
+def test_a_base_model_in_a_role_is_a_warning(facts, tmp_path: Path) -> None:
+    path = write_scripted_gguf(tmp_path / "base.gguf", Script(is_base=True))
+    base = ModelEntry(("local-chat",), read_gguf(path), "chat", "it is the only one")
+    checks = project.check_models(facts(catalog=Catalog((base,))))
+    assert [check.status for check in checks] == ["ok", "warning"]
+    assert "base.gguf has no chat template" in checks[1].message
+    elsewhere = replace(base, names=("base",))
+    checks = project.check_models(facts(catalog=Catalog((elsewhere,))))
+    assert [check.status for check in checks] == ["ok"]
 
 
 def test_an_architecture_that_the_engine_does_not_know_is_a_failure(facts) -> None:

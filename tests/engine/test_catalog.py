@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from local_ai_suite.catalog.catalog import Catalog, configured_models
 from local_ai_suite.catalog.models_toml import NEVER
-from local_ai_suite.demo import write_scripted_gguf
+from local_ai_suite.demo import Rule, Say, Script, write_scripted_gguf
 from local_ai_suite.demo.gguf_writer import U32, Tensor, TensorType, gguf_bytes
 from local_ai_suite.errors import ModelError, SettingsError
 from local_ai_suite.settings import load_settings
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from local_ai_suite.paths import Paths
+
+
+LONG = (Rule("long", (Say("a text that makes the file larger, " * 20),)),)
 
 
 def put(paths: Paths, *names: str) -> None:
@@ -75,6 +79,37 @@ def test_a_folder_with_only_a_broken_file_is_an_error_and_never_the_demo(paths: 
     (paths.project / "models" / "broken.gguf").write_bytes(b"GGUF\x03")
     with pytest.raises(ModelError, match=r"broken\.gguf"):
         catalog(paths)
+
+
+BASE = Script(is_base=True)
+
+
+def test_a_base_model_is_not_chosen_while_one_is_there_that_chats(paths: Paths) -> None:
+    write_scripted_gguf(paths.project / "models" / "big-coder-base.gguf", replace(BASE, rules=LONG))
+    put(paths, "small-instruct.gguf")
+    found = catalog(paths)
+    by_name = names(found)
+    assert by_name["local-chat"] == by_name["local-code"] == "small-instruct.gguf"
+    entry = found.by_name["big-coder-base"]
+    assert entry.is_base
+    assert set(entry.capabilities) == {"completion", "fim"}
+    assert "no chat template" in entry.warnings[0]
+    assert found.by_name["local-chat"].warnings == ()
+
+
+def test_a_base_model_alone_is_served_with_a_warning(paths: Paths) -> None:
+    write_scripted_gguf(paths.project / "models" / "base.gguf", BASE)
+    entry = catalog(paths).by_name["local-chat"]
+    assert entry.path.name == "base.gguf"
+    assert "only base models are there" in entry.reason
+    assert "base.gguf has no chat template" in entry.warnings[0]
+
+
+def test_a_base_model_that_is_named_is_taken(paths: Paths) -> None:
+    write_scripted_gguf(paths.project / "models" / "base.gguf", BASE)
+    put(paths, "instruct.gguf")
+    by_name = names(catalog(paths, CODE_MODEL="base.gguf"))
+    assert (by_name["local-code"], by_name["local-chat"]) == ("base.gguf", "instruct.gguf")
 
 
 def test_one_file_answers_for_chat_and_code_in_one_process(paths: Paths) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from local_ai_suite.demo import write_scripted_gguf
+from local_ai_suite.demo import Say, Script, write_scripted_gguf
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +52,26 @@ def test_an_answer_comes_streamed_and_whole_and_says_who_gave_it(shared: Service
     pieces = [json.loads(line[6:])["choices"][0]["delta"] for line in lines[:-1]]
     text = "".join(piece.get("content") or "" for piece in pieces)
     assert text == whole.json()["choices"][0]["message"]["content"]
+
+
+def test_a_base_model_that_must_chat_stops_at_the_marks_and_is_warned_of(
+    start: Callable[..., Service], tmp_path: Path
+) -> None:
+    project = tmp_path / "base"
+    rambling = Say("Paris.<|im_end|>\n<|im_start|>user\nAnd then?", forever=True)
+    script = Script(is_base=True, completion=rambling)
+    write_scripted_gguf(project / "models" / "base.gguf", script)
+    service = start(project)
+    reply = service.chat(max_tokens=200).json()["choices"][0]
+    assert reply["message"]["content"] == "Paris."
+    assert reply["finish_reason"] == "stop"
+    own = service.chat(max_tokens=40, stop=["then"]).json()["choices"][0]["message"]["content"]
+    assert own.endswith("And "), "a request's own stops are the ones that count"
+    meta = service.meta()
+    assert meta["is_base"] is True
+    assert meta["capabilities"] == ["completion", "fim"]
+    assert "no chat template" in meta["warnings"][0]
+    assert service.running()["warnings"] == meta["warnings"]
 
 
 def test_the_context_of_a_running_model_is_the_engines_own(shared: Service) -> None:

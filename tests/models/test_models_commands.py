@@ -64,7 +64,9 @@ def test_the_list_says_what_each_file_is_and_why(models: Path, capsys) -> None:
     (models / "talk.gguf").write_bytes(
         model_bytes(**{"tokenizer.chat_template": "{{ messages }}", "general.name": "Talk"})
     )
-    (models / "my-coder.gguf").write_bytes(model_bytes(**{"general.name": "My Coder"}))
+    (models / "my-coder.gguf").write_bytes(
+        model_bytes(**{"tokenizer.chat_template": "{{ messages }}", "general.name": "My Coder"})
+    )
     (models / "half.gguf.part-0123456789ab").write_bytes(bytes(1000))
     assert lais("models", "list", "--json") == 0
     data = answer(capsys)["data"]

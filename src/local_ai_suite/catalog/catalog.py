@@ -77,6 +77,22 @@ class ModelEntry:
         return self.kind in {"embed", "rerank"}
 
     @property
+    def is_base(self) -> bool:
+        """It has no chat template: it was trained to go on with a text, not to answer."""
+        return not self.embeds and self.file.chat_template is None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know before they rely on it, one sentence each."""
+        if not self.is_base:
+            return ()
+        text = (
+            f"{self.path.name} has no chat template, so it is a base model: it goes on with a text "
+            "and answers no questions. For chatting, take its -Instruct or -it variant."
+        )
+        return (text,)
+
+    @property
     def capabilities(self) -> tuple[str, ...]:
         """What clients may ask of it: chat, tools, thinking, completion, fim, embeddings..."""
         if self.kind == "rerank":
@@ -84,7 +100,7 @@ class ModelEntry:
         if self.kind == "embed":
             return ("embeddings",)
         features = self.file.chat_features
-        found = ["chat", "completion"]
+        found = ["completion"] if self.is_base else ["chat", "completion"]
         if features is not None and features.tools:
             found.append("tools")
         if features is not None and features.thinking:
@@ -289,7 +305,7 @@ class _Chosen:
         for role, choose in ((CHAT, choose_chat), (CODE, choose_code), (EMBED, choose_embed)):
             if role in taken:
                 continue
-            candidates = [file for file in self._all() if not file.is_projector]
+            candidates = self._candidates(role)
             chat = next((pick.file for pick in self._picks if CHAT in pick.names), None)
             held = [file for file in candidates if self._holds(file)]
             file, why = choose(held, chat)
@@ -366,6 +382,13 @@ class _Chosen:
     def _holds(self, file: GgufFile) -> bool:
         """Whether this machine has the memory for it; the rest of it belongs to others."""
         return self._memory is None or file.size_bytes <= self._memory * _MEMORY_SHARE
+
+    def _candidates(self, role: str) -> list[GgufFile]:
+        """The files that may take ``role``: base models only where nothing is there that chats."""
+        files = [file for file in self._all() if not file.is_projector]
+        if role == EMBED:
+            return files
+        return [f for f in files if f.chat_template is not None and not f.is_embedding] or files
 
     def _all(self) -> list[GgufFile]:
         named = [pick.file for pick in self._picks]
@@ -445,11 +468,12 @@ def choose_chat(files: Iterable[GgufFile], _: GgufFile | None) -> tuple[GgufFile
     if not ranked:
         return None, ""
     best = ranked[-1]
+    if best.chat_template is None:
+        return best, "only base models are there, and it is the largest"
     if len(ranked) == 1:
         return best, "it is the only one that can chat"
-    words = "has a chat template" if best.chat_template is not None else "is there"
     general = "" if is_coder(best) else ", is not made for code alone"
-    return best, f"it {words}{general} and is the largest such file"
+    return best, f"it has a chat template{general} and is the largest such file"
 
 
 def choose_code(files: Iterable[GgufFile], chat: GgufFile | None) -> tuple[GgufFile | None, str]:

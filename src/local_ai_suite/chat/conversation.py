@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from .sources import Source
 
 CHAT_NAME, CODE_NAME = "local-chat", "local-code"
+# Tokens of an answer where nobody set a limit: some six pages, and at the speed of a small machine
+# minutes instead of hours. A model that thinks first spends most of its tokens on that.
+MOST_TOKENS, MOST_TOKENS_THINKING = 4_096, 12_288
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class Ready:
     prompt: Prompt
     context: int | None
     notes: tuple[str, ...] = ()
+    max_tokens: int = MOST_TOKENS
 
 
 @dataclass(slots=True)
@@ -76,12 +80,18 @@ class Conversation:
         context = model.context
         count = self._counter(model.id)
         notes = [f"{source.name} was {source.note}" for source in sources if source.note]
+        if model.can("chat") is False:
+            notes.insert(
+                0, f"{model.id} is a base model: it goes on with a text, it answers nobody"
+            )
         if self.wishes.cut and context is not None:
             whole, prompt = prompt, self._cut(prompt, context, count)
             notes += _cut_notes(whole, prompt)
         else:
             budget.check(prompt, context, count)
-        return Ready(model.id, reason, prompt, context, tuple(notes))
+        most = MOST_TOKENS_THINKING if model.can("thinking") else MOST_TOKENS
+        most = self.wishes.max_tokens or most
+        return Ready(model.id, reason, prompt, context, tuple(notes), most)
 
     def _cut(self, prompt: Prompt, context: int, count: budget.Count) -> Prompt:
         if budget.surely_fits(prompt.messages, context):
@@ -94,7 +104,7 @@ class Conversation:
         return self.client.stream_chat(
             ready.prompt.messages,
             model=ready.model,
-            max_tokens=wishes.max_tokens,
+            max_tokens=ready.max_tokens,
             temperature=wishes.temperature,
             schema=wishes.schema,
         )
@@ -105,7 +115,7 @@ class Conversation:
         return self.client.chat(
             ready.prompt.messages,
             model=ready.model,
-            max_tokens=wishes.max_tokens,
+            max_tokens=ready.max_tokens,
             temperature=wishes.temperature,
             schema=wishes.schema,
         )
@@ -191,7 +201,9 @@ class Conversation:
 def _of_kind(models: Sequence[Model], kind: Kind) -> Model | None:
     """The model by its well-known name, else by what the server says it is for, else any."""
     wanted = CODE_NAME if kind == "code" else CHAT_NAME
-    talking = [m for m in models if m.kind != "embed" and m.can("chat") is not False]
+    writing = [m for m in models if m.kind not in {"embed", "rerank"}]
+    # A base model only where nothing chats: it goes on with a text rather than answering.
+    talking = [m for m in writing if m.can("chat") is not False] or writing
     for fits in (
         lambda m: m.id == wanted,
         lambda m: m.kind == kind,
@@ -229,10 +241,17 @@ def status_line(ready: Ready, answer: Answer) -> str:
     if (rate := answer.timings.predicted_per_second) is not None:
         parts.append(f"{rate:.1f} tokens/s")
     if answer.finish_reason == "length":
-        parts.append("cut at the token limit")
+        parts.append(_cut_off(ready, answer))
     elif answer.finish_reason is None:
         parts.append("stopped")
     return " · ".join(parts)
+
+
+def _cut_off(ready: Ready, answer: Answer) -> str:
+    used = answer.usage.completion_tokens
+    if used is not None and used < ready.max_tokens:
+        return "cut: the context is full"
+    return f"cut at {ready.max_tokens:,} tokens (--max-tokens allows more)"
 
 
 @contextlib.contextmanager

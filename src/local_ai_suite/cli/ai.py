@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from local_ai_suite.chat.conversation import Conversation, Wishes, opened_history, status_line
+from local_ai_suite.chat.conversation import (
+    MOST_TOKENS,
+    MOST_TOKENS_THINKING,
+    Conversation,
+    Wishes,
+    opened_history,
+    status_line,
+)
 from local_ai_suite.chat.sources import read_file, read_stream
 from local_ai_suite.cli.ai_screen import Screen
 from local_ai_suite.cli.ai_turn import INTERRUPTED, history_path, prepare, resume
@@ -80,7 +87,9 @@ class AskOrVerb(click.Command):
 @click.option("-s", "--system", default="", help="Instructions to the model.")
 @click.option("--json-schema", type=click.Path(path_type=Path),
               help="A JSON schema that holds the answer.")  # fmt: skip
-@click.option("--max-tokens", type=click.IntRange(1), help="The longest answer.")
+@click.option("--max-tokens", type=click.IntRange(1),
+              help=f"The longest answer; {MOST_TOKENS} unless said ({MOST_TOKENS_THINKING} where a "
+              "model thinks first).")  # fmt: skip
 @click.option("--temperature", type=click.FloatRange(0, 5), help="0: always the likeliest words.")
 @click.option("--cut", is_flag=True, help="Cut files, then old turns, to fit the context.")
 @click.option("--no-stream", is_flag=True, help="Wait for the whole answer.")
@@ -105,9 +114,11 @@ def command(
     lais ai commit | review [REV]  a message for, a review of, the changes in git
     lais ai issues [N] | plan N    the repository's issues; a plan for one
     """
+    screen = Screen(raw=raw, quiet=quiet or as_json)
+    if interactive and not list_models:
+        greet(screen)
     paths = find_paths()
     settings = load_settings(paths)
-    screen = Screen(raw=raw, quiet=quiet or as_json)
     client = client_for(settings)
     if list_models:
         return show(_models(Conversation(client)), as_json=as_json)
@@ -133,6 +144,17 @@ def command(
 
             return ai_interactive.run(talk, history, screen, question, sources, paths)
         return _once(talk, history, screen, question, sources, no_stream, as_json)
+
+
+def greet(screen: Screen) -> None:
+    """The first line of a conversation, before anything slow. Raises UsageError without a
+    terminal to type in."""
+    if not sys.stdin.isatty():
+        raise UsageError(
+            tr("-i needs a terminal to type in"),
+            hint=tr("Without -i, standard input is the question."),
+        )
+    screen.note("Local AI Suite. /help shows the commands; Ctrl-D leaves.")
 
 
 def _once(

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import signal
 import sys
+import termios
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -20,12 +22,12 @@ from prompt_toolkit.key_binding import KeyBindings
 from local_ai_suite.chat.conversation import status_line
 from local_ai_suite.chat.slash import COMMANDS, Slash
 from local_ai_suite.cli import ai_turn
-from local_ai_suite.errors import SuiteError, UsageError
-from local_ai_suite.messages import say, tr
+from local_ai_suite.errors import SuiteError
+from local_ai_suite.messages import say
 from local_ai_suite.result import error_as_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from prompt_toolkit.completion import CompleteEvent
     from prompt_toolkit.history import History as LineHistory
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 _PROMPT = FormattedText([("bold", "lais> ")])
 _MORE = "....> "
+COLUMNS = 80  # of the narrowest terminal that people use
 _TERMINATED = 128 + signal.SIGTERM  # what a shell would say
 
 
@@ -47,28 +50,46 @@ def run(
     sources: Sequence[Source], paths: Paths,
 ) -> int:  # fmt: skip
     """Until the user leaves; 0. Errors are shown and the conversation goes on."""
-    if not sys.stdin.isatty():
-        raise UsageError(
-            tr("-i needs a terminal to type in"),
-            hint=tr("Without -i, standard input is the question."),
-        )
-    # `kill` must not leave a terminal without echo: unwound like Ctrl-C, prompt_toolkit tidies up.
+    # `kill` must not leave a terminal without echo: it unwinds like Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
     slash = Slash(talk, list(sources))
     session = _session(talk, _lines(history is not None, paths))
-    names = ", ".join(model.id for model in talk.models) or "no models"
-    screen.note(f"{talk.client.base_url}: {names}. /help shows the commands; Ctrl-D leaves.")
-    line: str | None = question or _typed(session)
-    while line is not None:
-        try:
-            if line.strip() and not _one_line(talk, history, screen, line, slash):
-                return 0
-        except SuiteError as exc:
-            click.echo(error_as_text(exc), err=True)
-        except KeyboardInterrupt:
-            click.echo(say("stopped"), err=True)
-        line = _typed(session)
+    screen.note(models_line(talk.client.base_url, [model.id for model in talk.models]))
+    with _terminal_given_back():
+        line: str | None = question or _typed(session)
+        while line is not None:
+            try:
+                if line.strip() and not _one_line(talk, history, screen, line, slash):
+                    return 0
+            except SuiteError as exc:
+                click.echo(error_as_text(exc), err=True)
+            except KeyboardInterrupt:
+                click.echo(say("stopped"), err=True)
+            line = _typed(session)
     return 0
+
+
+@contextmanager
+def _terminal_given_back() -> Iterator[None]:
+    """As it was, whatever happens: prompt_toolkit does it too, but not when a signal meets it
+    between two steps of its own."""
+    modes = termios.tcgetattr(sys.stdin)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, modes)
+
+
+def models_line(address: str, names: Sequence[str]) -> str:
+    """Where the answers come from and from which models, in one line of a narrow terminal."""
+    line = f"{address}: " + (names[0] if names else "no models")
+    for number, name in enumerate(names[1:], 1):
+        more = f" and {len(names) - number} more (/model)"
+        last = number == len(names) - 1
+        if len(line) + len(name) + 2 + (0 if last else len(more)) > COLUMNS:
+            return line + more
+        line += f", {name}"
+    return line
 
 
 def _typed(session: PromptSession[str]) -> str | None:

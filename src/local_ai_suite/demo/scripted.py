@@ -116,6 +116,8 @@ class Script:
     """Follows `<|fim_middle|>`, as in `/infill`."""
     context_length: int = CONTEXT_LENGTH
     name: str = "scripted"
+    is_base: bool = False
+    """Without a chat template: whatever is asked, `completion` follows."""
 
 
 DEFAULT = Script(
@@ -277,7 +279,9 @@ def _metadata(script: Script, vocabulary: _Vocabulary) -> dict[str, Value]:
     }
     for key, token in zip(_FIM_KEYS, _FIM, strict=True):
         metadata[f"tokenizer.ggml.{key}_token_id"] = U32(special[token])
-    metadata["tokenizer.chat_template"] = scripted_template(rules, vocabulary.entry[script.default])
+    if not script.is_base:
+        said_first = vocabulary.entry[script.default]
+        metadata["tokenizer.chat_template"] = scripted_template(rules, said_first)
     return metadata
 
 

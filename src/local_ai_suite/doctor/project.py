@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from local_ai_suite.catalog.catalog import CHAT, CODE
 from local_ai_suite.messages import tr
 from local_ai_suite.stack.ports import first_free_port
 
@@ -115,6 +116,16 @@ def check_models(facts: Facts) -> list[Check]:
                     tr("Take a newer llama-server (LLAMA_SERVER in .env), or another model."),
                 )
             )
+    for entry in entries:
+        if {CHAT, CODE} & set(entry.names):
+            found += [
+                warning(
+                    "models",
+                    tr("{name}: {told}", name=entry.name, told=told),
+                    tr("`lais models pull chat` gets one."),
+                )
+                for told in entry.warnings
+            ]
     for problem in facts.catalog.problems:
         found.append(
             warning(

@@ -25,6 +25,10 @@ _KEPT_OUT = ("LLAMA_ARG_", "LITELLM_", "HF_TOKEN", "LLAMA_API_KEY", "INFERENCE_A
 # milliseconds: where another program has the core of the last one, each meeting lasts a time slice.
 # So many rounds are enough where each thread has a core, and cost little where not (decision 104).
 SPIN_COUNT = "2000"
+# llama.cpp chats with a model without a template in ChatML (common/chat.cpp). A base model does not
+# know that form: it writes both sides of the talk for ever. Where a mark comes the answer is over,
+# unless the request names stops of its own.
+CHATML_MARKS = ("<|im_end|>", "<|im_start|>")
 
 
 def arguments(
@@ -63,6 +67,9 @@ def arguments(
         words += ["--load-mode", "none"]
     if entry.mmproj is not None:
         words += ["--mmproj", str(entry.mmproj)]
+    if entry.is_base:
+        for mark in CHATML_MARKS:
+            words += ["--reverse-prompt", mark]
     if entry.kind == "embed":
         words += ["--embedding", "--pooling", entry.file.pooling_type or "mean"]
     elif entry.kind == "rerank":

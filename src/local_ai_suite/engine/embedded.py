@@ -110,6 +110,10 @@ def _template_file(params: Any, text: str) -> None:
         raise BadFlag(f"{text} cannot be read: {exc}") from exc
 
 
+def _reverse_prompt(params: Any, text: str) -> None:
+    params.antiprompt = [*params.antiprompt, text]
+
+
 def _cpu_experts(params: Any, text: str) -> None:
     # common/arg.cpp, llm_add_n_cpu_ffn_overrides with LLM_FFN_EXPS_REGEX
     exps = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"
@@ -200,6 +204,7 @@ _TABLE: tuple[tuple[str, bool, Setter], ...] = (
     ("--jinja", False, _set("use_jinja", True)),
     ("--no-jinja", False, _set("use_jinja", False)),
     ("--chat-template", True, _text("chat_template")),
+    ("-r --reverse-prompt", True, _reverse_prompt),
     ("--chat-template-file", True, _template_file),
     (
         "--reasoning-format",

@@ -127,6 +127,7 @@ def facts(model: Model, now: float) -> dict[str, Any]:
         "deaths": len(model.deaths),
         "last_death": model.last_death,
         "deviations": [item.message for item in model.deviations],
+        "warnings": list(model.entry.warnings),
         "cpu_features": list(model.actual.cpu_features) if model.actual else None,
         "conversations": asdict(kept) if kept is not None else None,
         "plan": _plan_facts(model.plan) if model.plan is not None else None,

@@ -88,6 +88,8 @@ def model_meta(model: Model) -> dict[str, Any]:
         "architecture": file.architecture,
         "capabilities": list(entry.capabilities),
         "is_demo": entry.is_demo,
+        "is_base": entry.is_base,
+        "warnings": list(entry.warnings),
         "reason": entry.reason,
         "default_max_output": default_max_output(n_ctx) if not entry.embeds else None,
         "runs_on": runs_on(model),

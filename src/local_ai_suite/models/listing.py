@@ -66,6 +66,7 @@ def as_data(found: Listing) -> dict[str, Any]:
                 "kind": entry.kind,
                 "reason": entry.reason,
                 "is_demo": entry.is_demo,
+                "is_base": entry.is_base,
                 "capabilities": list(entry.capabilities),
                 "file": str(entry.path),
                 "files": [str(path) for path in entry.file.shards],
