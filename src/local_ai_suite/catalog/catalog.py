@@ -86,9 +86,10 @@ class ModelEntry:
         """What a person should know before they rely on it, one sentence each."""
         if not self.is_base:
             return ()
-        text = (
-            f"{self.path.name} has no chat template, so it is a base model: it goes on with a text "
-            "and answers no questions. For chatting, take its -Instruct or -it variant."
+        text = tr(
+            "{file} has no chat template, so it is a base model: it goes on with a text and "
+            "answers no questions. For chatting, take its -Instruct or -it variant.",
+            file=self.path.name,
         )
         return (text,)
 

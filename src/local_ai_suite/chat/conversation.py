@@ -81,9 +81,10 @@ class Conversation:
         count = self._counter(model.id)
         notes = [f"{source.name} was {source.note}" for source in sources if source.note]
         if model.can("chat") is False:
-            notes.insert(
-                0, f"{model.id} is a base model: it goes on with a text, it answers nobody"
+            told = tr(
+                "{id} is a base model: it goes on with a text, it answers nobody", id=model.id
             )
+            notes.insert(0, told)
         if self.wishes.cut and context is not None:
             whole, prompt = prompt, self._cut(prompt, context, count)
             notes += _cut_notes(whole, prompt)

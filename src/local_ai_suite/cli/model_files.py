@@ -54,8 +54,10 @@ def _is_folder(name: str, folder: Path) -> ModelError:
     inside = [path.relative_to(folder).as_posix() for path in find_ggufs(folder)]
     few = ", ".join(inside[:_SHOWN]) + (" ..." if len(inside) > _SHOWN else "")
     return ModelError(
-        f"{name} is a folder; a model is a file",
-        hint=f"Name one of its files: {few}" if inside else "No GGUF file is in it.",
+        tr("{name} is a folder; a model is a file", name=name),
+        hint=tr("Name one of its files: {few}", few=few)
+        if inside
+        else tr("No GGUF file is in it."),
         path=str(folder),
     )
 

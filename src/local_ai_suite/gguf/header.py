@@ -55,22 +55,24 @@ _SCALARS: dict[int, tuple[str, str]] = {
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
 
 DAMAGED = tr("The file is damaged or was not downloaded completely; download it again.")
-CUT_SHORT = "A download or a copy stopped early: fetch the whole file again."
+CUT_SHORT = tr("A download or a copy stopped early: fetch the whole file again.")
 
 _HELP_BY_ERRNO = {
     **dict.fromkeys(
         (errno.EACCES, errno.EPERM),
-        "You may not read it: `ls -l` shows whose it is. `chmod u+r FILE`, or `chmod u+x` on "
-        "the folders above it, lets its owner in.",
+        tr(
+            "You may not read it: `ls -l` shows whose it is. `chmod u+r FILE`, or `chmod u+x` on "
+            "the folders above it, lets its owner in."
+        ),
     ),
     **dict.fromkeys(
         (errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN),
-        "Its disk does not answer: is it still plugged in and mounted?",
+        tr("Its disk does not answer: is it still plugged in and mounted?"),
     ),
-    errno.ELOOP: "It is a link that leads in a circle: `ls -l` shows where to.",
-    errno.ENAMETOOLONG: "No file has a name that long: check what was typed.",
-    errno.ENOTDIR: "A part of the path is a file, not a folder: check the path.",
-    errno.EMFILE: "This program has too many files open: end something, then try again.",
+    errno.ELOOP: tr("It is a link that leads in a circle: `ls -l` shows where to."),
+    errno.ENAMETOOLONG: tr("No file has a name that long: check what was typed."),
+    errno.ENOTDIR: tr("A part of the path is a file, not a folder: check the path."),
+    errno.EMFILE: tr("This program has too many files open: end something, then try again."),
 }
 """What helps, by the reason that the system gives."""
 
@@ -137,7 +139,7 @@ def read_header(path: Path, *, shard: int = 0) -> Header:
     except OSError as exc:
         raise GgufError(
             tr("{path} cannot be read: {strerror}", path=path, strerror=exc.strerror or exc),
-            hint=_HELP_BY_ERRNO.get(exc.errno or 0, "`ls -l` shows what it is and whose."),
+            hint=_HELP_BY_ERRNO.get(exc.errno or 0, tr("`ls -l` shows what it is and whose.")),
             path=str(path),
         ) from exc
     except ValueError as exc:  # a NUL in the name
