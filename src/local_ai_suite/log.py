@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,9 +44,39 @@ def _written_at(file: Path) -> float:
 
 
 def log_to_stderr(level: int = logging.INFO) -> None:
-    """For services: their stderr is the service's log file."""
+    """For services: their stderr is the service's log file. From now on no write to it, nor to
+    stdout, can fail: a full disk or a reader that is gone costs words, not the service.
+    """
+    sys.stdout, sys.stderr = _unfailing(1), _unfailing(2)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter(_FORMAT))
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(level)
+
+
+class _Unfailing(io.RawIOBase):
+    """Writes to a descriptor; what cannot be written is dropped."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def write(self, data: Any) -> int:
+        with contextlib.suppress(OSError):
+            return os.write(self._descriptor, data)
+        return len(data)
+
+
+def _unfailing(descriptor: int) -> io.TextIOWrapper:
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Unfailing(descriptor)),
+        encoding="utf-8",
+        errors="backslashreplace",
+        line_buffering=True,
+    )

@@ -153,7 +153,7 @@ def test_an_engine_that_dies_in_a_save_is_not_started_again_for_it(
         model = service.default
         assert await answer(service) is None
         await service.pool.unload(model)
-        assert (model.phase, list(model.deaths), model.restart_at) == (Phase.UNLOADED, [], None)
+        assert (model.phase, len(model.deaths), model.restart_at) == (Phase.UNLOADED, 0, None)
         assert model.kept is not None
         assert model.kept.problem, "its conversations are lost, and that is told"
         assert not list((paths.state / "slots").rglob("*.bin*"))

@@ -17,8 +17,8 @@ import psutil
 import pytest
 import uvloop
 
-from local_ai_suite import process
 from local_ai_suite.process import ChildProcess, ChildState, Exit, stop_tree
+from local_ai_suite.process.output import PipedLog
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -352,10 +352,10 @@ def test_no_descriptor_is_closed_twice_on_the_loop_that_services_run_on() -> Non
 def test_a_log_that_cannot_be_rotated_writes_into_nobody_else_s_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("local_ai_suite.process.LARGEST_LOG", 10)
+    monkeypatch.setattr("local_ai_suite.process.output.LARGEST_LOG", 10)
     path = tmp_path / "child.log"
     (tmp_path / "child.log.1").mkdir()  # the old log cannot be moved there
-    log = process._Log(path, None)
+    log = PipedLog(path, None)
     log._write(b"12345678")
     log._write(b"12345678")
     with (tmp_path / "somebody else's").open("wb", 0) as other:  # takes the number that was closed
@@ -367,6 +367,6 @@ def test_a_log_that_cannot_be_rotated_writes_into_nobody_else_s_file(
 
 def test_a_log_file_that_cannot_be_made_does_not_stop_the_child(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    log = process._Log(tmp_path / "file" / "child.log", None)
+    log = PipedLog(tmp_path / "file" / "child.log", None)
     log._add(b"said")
     assert log.tail(1) == ["said"]

@@ -14,7 +14,7 @@ import orjson
 
 from local_ai_suite.errors import LoadFailed
 from local_ai_suite.messages import tr
-from local_ai_suite.process import ChildProcess, Clock, Exit, SystemClock
+from local_ai_suite.process import ChildProcess, Clock, Exit, SystemClock, answers
 from local_ai_suite.wire.upstream import Upstream, UpstreamError, UpstreamTimeout
 
 from .command import arguments, environment
@@ -57,7 +57,6 @@ _PORT_TAKEN = ("couldn't bind", "could not bind", "address already in use", "fai
 _LOG_LINES = 30
 # A slot's state of 1 GiB on a disk of 200 MB/s takes 5 s; who waits for the room waits that long.
 SLOT_SECONDS = 15.0
-_HEALTH = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
 
 
 class Running(Protocol):
@@ -322,7 +321,7 @@ class LlamaServer:
         child = ChildProcess(
             f"engine {self._entry.name}",
             command,
-            probe=lambda: _answers(port),
+            probe=lambda: answers(port, "/health", PROBE_SECONDS),  # 503 while it loads
             ready_seconds=launch.load_seconds,
             env=env,
             log_file=launch.log_folder / f"engine-{safe_name(self._entry.name)}.log",
@@ -365,21 +364,6 @@ def stall_bound(plan: FitPlan, on_cpu: float) -> float:
     """Seconds without an answer after which an engine hangs; ``on_cpu``: where the CPU works."""
     all_on_gpu = plan.n_gpu_layers >= plan.gpu_layers_max and not plan.n_cpu_moe
     return min(on_cpu, STALL_SECONDS_GPU) if all_on_gpu else on_cpu
-
-
-async def _answers(port: int) -> bool:
-    """Whether ``GET /health`` is 200: llama-server says 503 while it loads."""
-    try:
-        async with asyncio.timeout(PROBE_SECONDS):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            try:
-                writer.write(_HEALTH)
-                line = await reader.readline()
-            finally:
-                writer.close()
-    except (OSError, TimeoutError):
-        return False
-    return line.split(b" ")[1:2] == [b"200"]
 
 
 def _make_private(place: Path) -> None:

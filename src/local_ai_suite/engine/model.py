@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from local_ai_suite.errors import EngineError
+from local_ai_suite.process.restarts import ENGINE, LOAD, Backoff
 
 from .ledger import Phase
 
@@ -72,10 +73,10 @@ class Model:
     leaving: bool = False
     dropped: bool = False
     identity: tuple[int, ...] | None = None  # of the file, when it was loaded
-    failures: int = 0
+    failures: Backoff = LOAD
     failure: SuiteError | None = None
     retry_at: float = 0.0
-    deaths: deque[float] = field(default_factory=deque)
+    deaths: Backoff = ENGINE
     last_death: str | None = None
     restart_at: float | None = None
     deviations: tuple[Deviation, ...] = ()

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from local_ai_suite.errors import EngineError, FitError, LoadFailed, SuiteError
-from local_ai_suite.process import Clock, SystemClock
+from local_ai_suite.process import Clock, SystemClock, restarts
 
 from .events import Events
 from .lease import Lease
@@ -42,13 +42,6 @@ logger = logging.getLogger(__name__)
 # wait stays under "number of models times swap". Before the first load nobody knows: two seconds.
 PATIENCE = 2.0
 PATIENCE_LEAST, PATIENCE_MOST = 0.2, 30.0
-# After a failed load the next try waits this long; the last one repeats. A request in between gets
-# the reason at once.
-LOAD_BACKOFF = (1.0, 5.0, 15.0, 60.0)
-# An engine that died is restarted by itself this often within the window, then on request only.
-RESTARTS = 3
-RESTART_WINDOW = 600.0
-RESTART_BACKOFF = (0.0, 1.0, 5.0)
 
 Launcher = Callable[["ModelEntry", "Plan"], "Running"]
 # From the bytes that our models hold to the bytes that models may hold in all, measured now.
@@ -330,9 +323,9 @@ class Pool:
 
     def _failed(self, model: Model, error: SuiteError) -> None:
         """A load that could not be: all who wait get the reason, the next try waits."""
-        pause = LOAD_BACKOFF[min(model.failures, len(LOAD_BACKOFF) - 1)]
+        model.failures = model.failures.ended(self._clock.now())
+        pause = model.failures.delay
         model.planned = False
-        model.failures += 1
         model.failure = error
         model.restart_at = None
         model.retry_at = self._clock.now() + pause
@@ -411,7 +404,7 @@ class Pool:
     def _became_ready(self, model: Model, actual: Actual, began: float) -> None:
         now = self._clock.now()
         model.actual = actual
-        model.failures, model.failure, model.retry_at = 0, None, 0.0
+        model.failures, model.failure, model.retry_at = restarts.LOAD, None, 0.0
         model.loaded_at = model.last_used = now
         model.load_seconds = now - began
         model.phase = Phase.READY
@@ -421,23 +414,21 @@ class Pool:
 
     def _died(self, model: Model, reason: str) -> SuiteError:
         now = self._clock.now()
-        while model.deaths and now - model.deaths[0] > RESTART_WINDOW:
-            model.deaths.popleft()
-        model.deaths.append(now)
+        model.deaths = model.deaths.ended(now)
         model.last_death = reason
         count = len(model.deaths)
         error = EngineError(f"The engine of {model.name} died: {reason}", model=model.name)
-        if count <= RESTARTS:
-            model.restart_at = now + RESTART_BACKOFF[count - 1]
+        if not model.deaths.spent:
+            model.restart_at = now + model.deaths.delay
         else:
             error = EngineError(
                 f"The engine of {model.name} died {count} times in "
-                f"{RESTART_WINDOW / 60:.0f} minutes, at last: {reason}",
+                f"{restarts.WINDOW_SECONDS / 60:.0f} minutes, at last: {reason}",
                 hint="It is started again on request, after a pause. Its log tells more.",
                 model=model.name,
             )
             model.failure = error
-            model.retry_at = now + LOAD_BACKOFF[-1]
+            model.retry_at = now + model.deaths.delay
         logger.error("%s", error.message)
         self.events.send("died", model=model.name, reason=reason, deaths=count)
         return error

@@ -11,23 +11,24 @@ import asyncio
 import os
 import socket
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from local_ai_suite.gateway.limits import SharedCounts
 from local_ai_suite.wire.serve import Listeners
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Mapping
 
-    from local_ai_suite.process import ChildProcess, Process
+    from local_ai_suite.process import ChildProcess
+    from local_ai_suite.process.restarts import Backoff
 
 # The descriptors of the parent's sockets, in a worker's environment: "7,8".
 SOCKETS = "LAIS_GATEWAY_SOCKETS"
 # The descriptor of the counts that the workers share.
 COUNTS = "LAIS_GATEWAY_COUNTS"
-# A worker that dies is started again after this pause, so that one that cannot start does not spin.
-PAUSE_S = 1.0
+# Within this a worker is up or has died; its sockets listen meanwhile, in the parent.
+READY_S = 7.0
 STOP_S = 7.0
 
 
@@ -55,63 +56,41 @@ class Workers:
         environ: Mapping[str, str],
         counts: SharedCounts,
         *,
-        pause_s: float = PAUSE_S,
+        backoff: Backoff | None = None,
     ) -> None:
+        from local_ai_suite import process  # noqa: PLC0415 (psutil; rarely wanted)
+
         sockets = tuple(sock.fileno() for sock in listeners)
-        self._descriptors = (*sockets, counts.descriptor)
-        self._environ = {
+        environment = {
             **environ,
             SOCKETS: ",".join(map(str, sockets)),
             COUNTS: str(counts.descriptor),
         }
-        self._pause_s = pause_s
-        self._keepers = [asyncio.create_task(self._keep(number)) for number in range(count)]
-        self._children: dict[int, ChildProcess] = {}
+        spawn = process.spawner(pass_fds=(*sockets, counts.descriptor))
 
-    @property
-    def pids(self) -> list[int]:
-        """The running workers."""
-        return [child.pid for child in self._children.values() if child.pid is not None]
+        def make(number: int, changed: Callable[[], None]) -> ChildProcess:
+            return process.ChildProcess(
+                f"gateway worker {number}",
+                [sys.executable, "-m", "local_ai_suite.gateway.server"],
+                probe=_started,
+                ready_seconds=READY_S,
+                env=environment,
+                on_line=_pass_on,
+                on_change=changed,
+                stop_seconds=STOP_S,
+                spawn=spawn,
+            )
+
+        self._keepers = [
+            process.Keeper(partial(make, number), backoff or process.restarts.WORKER)
+            for number in range(2, count + 2)
+        ]
+        for keeper in self._keepers:
+            keeper.start()
 
     async def stop(self) -> None:
         """End them all; each lets its answers end first."""
-        for keeper in self._keepers:
-            keeper.cancel()
-        await asyncio.gather(*(child.stop() for child in self._children.values()))
-
-    async def _keep(self, number: int) -> None:
-        from local_ai_suite.process import ChildProcess  # noqa: PLC0415 (psutil; rarely wanted)
-
-        while True:
-            child = self._children[number] = ChildProcess(
-                f"gateway worker {number + 2}",
-                [sys.executable, "-m", "local_ai_suite.gateway.server"],
-                probe=_started,
-                ready_seconds=STOP_S,
-                env=self._environ,
-                on_line=_pass_on,
-                stop_seconds=STOP_S,
-                spawner=self._spawn,
-            )
-            await child.exited()
-            await asyncio.sleep(self._pause_s)
-
-    async def _spawn(
-        self, command: Sequence[str], env: Mapping[str, str], cwd: Path | None, output: int
-    ) -> Process:
-        from local_ai_suite.process import die_with_parent  # noqa: PLC0415
-
-        return await asyncio.create_subprocess_exec(
-            *command,
-            env=dict(env),
-            cwd=cwd,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            preexec_fn=die_with_parent(),
-            pass_fds=self._descriptors,
-        )
+        await asyncio.gather(*(keeper.stop() for keeper in self._keepers))
 
 
 async def _started() -> bool:
