@@ -59,6 +59,7 @@ class Workers:
         backoff: Backoff | None = None,
     ) -> None:
         from local_ai_suite import process  # noqa: PLC0415 (psutil; rarely wanted)
+        from local_ai_suite.process import restarts  # noqa: PLC0415
 
         sockets = tuple(sock.fileno() for sock in listeners)
         environment = {
@@ -82,7 +83,7 @@ class Workers:
             )
 
         self._keepers = [
-            process.Keeper(partial(make, number), backoff or process.restarts.WORKER)
+            process.Keeper(partial(make, number), backoff or restarts.WORKER)
             for number in range(2, count + 2)
         ]
         for keeper in self._keepers:
