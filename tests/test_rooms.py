@@ -15,7 +15,7 @@ MOST_LINES = 500
 FLOORS = {
     0: {"__init__", "errors", "messages", "paths", "result", "log", "process", "wire"},
     1: {"settings"},
-    2: {"hardware", "gguf", "fit", "catalog", "engines", "repository", "demo"},
+    2: {"hardware", "gguf", "fit", "catalog", "engines", "repository", "demo", "templates"},
     3: {"engine", "gateway", "stack", "doctor"},
     4: {"client", "models", "chat", "issues", "connect", "bench", "rag", "mcp", "approvals"},
     5: {"cli", "__main__"},

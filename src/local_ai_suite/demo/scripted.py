@@ -105,6 +105,22 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class ChatForm:
+    """Another model family's chat template, with the special tokens that its text names.
+
+    A prompt made by it ends in no entry of the script, so that the answer is always the script's
+    `completion`; `end` is the token that ends it. llama.cpp recognizes a family by the template's
+    text (`common/chat.cpp`), and its parser reads control tokens only where the vocabulary has
+    them.
+    """
+
+    template: str
+    end: str
+    begin: str | None = None
+    control: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Script:
     """Everything that a scripted model can say. The first rule that fits wins."""
 
@@ -118,6 +134,8 @@ class Script:
     name: str = "scripted"
     is_base: bool = False
     """Without a chat template: whatever is asked, `completion` follows."""
+    form: ChatForm | None = None
+    """Another family's template instead of the script's own; the rules are then not used."""
 
 
 DEFAULT = Script(
@@ -169,12 +187,21 @@ class _Vocabulary:
         self.tokens += [left + right for left, right in self.merges]
         self.types = [TokenType.NORMAL] * len(self.tokens)
         self.special: dict[str, int] = {}
-        for special in (_START, _STOP, *_FIM):
-            self.special[special] = self._add(special, TokenType.CONTROL)
+        form = script.form
+        self.end = form.end if form else _END
+        begin = (form.begin,) if form and form.begin else ()
+        for special in dict.fromkeys(
+            (_START, _STOP, *_FIM, *begin, *(form.control if form else ()))
+        ):
+            if special != self.end:
+                self.special[special] = self._add(special, TokenType.CONTROL)
         self.first_scripted = len(self.tokens)
         """From here on tokens have codes; all before share the code of the completion's start."""
-        self.special[_END] = self._add(_END, TokenType.CONTROL)
-        self.successor: dict[int, int] = {self.special[_END]: self.special[_END]}
+        self.special[self.end] = self._add(self.end, TokenType.CONTROL)
+        # With another family's template a prompt may end with the end of an earlier turn, and the
+        # answer begins there.
+        end = self.special[self.end]
+        self.successor: dict[int, int] = {} if form else {end: end}
         self.entry: dict[Say, str] = {}
         self._taken = set(self.tokens)
         chains: dict[Say, int] = {}
@@ -201,7 +228,7 @@ class _Vocabulary:
         pieces = _pieces(say.text, self._taken)
         self._taken.update(_mapped(piece) for piece in pieces)
         ids = [self._add(_mapped(piece), TokenType.NORMAL) for piece in pieces]
-        last = ids[0] if say.forever else self.special[_END]
+        last = ids[0] if say.forever else self.special[self.end]
         self.successor.update(zip(ids, [*ids[1:], last], strict=True))
         return ids[0]
 
@@ -273,13 +300,18 @@ def _metadata(script: Script, vocabulary: _Vocabulary) -> dict[str, Value]:
         "tokenizer.ggml.tokens": vocabulary.tokens,
         "tokenizer.ggml.token_type": I32Array(vocabulary.types),
         "tokenizer.ggml.merges": [f"{left} {right}" for left, right in vocabulary.merges],
-        "tokenizer.ggml.eos_token_id": U32(special[_END]),
+        "tokenizer.ggml.eos_token_id": U32(special[vocabulary.end]),
         "tokenizer.ggml.padding_token_id": U32(special[_STOP]),
         "tokenizer.ggml.add_bos_token": False,
     }
     for key, token in zip(_FIM_KEYS, _FIM, strict=True):
         metadata[f"tokenizer.ggml.{key}_token_id"] = U32(special[token])
-    if not script.is_base:
+    form = script.form
+    if form is not None:
+        if form.begin is not None:
+            metadata["tokenizer.ggml.bos_token_id"] = U32(special[form.begin])
+        metadata["tokenizer.chat_template"] = form.template
+    elif not script.is_base:
         said_first = vocabulary.entry[script.default]
         metadata["tokenizer.chat_template"] = scripted_template(rules, said_first)
     return metadata
