@@ -298,6 +298,27 @@ def _memory_limits(root: Path) -> list[tuple[int, int]]:
     return found
 
 
+def cpu_seconds(pid: int) -> float | None:
+    """Seconds of processor time that process ``pid`` has used; ``None`` if it can't be asked."""
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except (psutil.Error, OSError):
+        return None
+    return float(times.user + times.system)
+
+
+def busy_seconds() -> float | None:
+    """Seconds of processor time that this machine's cores have been at work, all together, since
+    some fixed moment; ``None`` if it can't be asked."""
+    try:
+        times = psutil.cpu_times()
+    except (psutil.Error, OSError):
+        return None
+    # Linux counts a guest's time twice: as its own and as the user's.
+    at_rest = ("idle", "iowait", "guest", "guest_nice")
+    return float(sum(value for name, value in times._asdict().items() if name not in at_rest))
+
+
 def _threads(root: Path) -> int | None:
     physical = psutil.cpu_count(logical=False) or psutil.cpu_count(logical=True)
     bounds = [] if physical is None else [physical]

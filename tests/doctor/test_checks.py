@@ -13,6 +13,7 @@ from local_ai_suite.demo import Script, write_scripted_gguf
 from local_ai_suite.doctor import Facts, Report, examine, machine, preflight, project, tools
 from local_ai_suite.doctor.check import Check
 from local_ai_suite.doctor.snapshot import DockerFacts, Folder, PortFact
+from local_ai_suite.engine.pace import Speed
 from local_ai_suite.engines.find import FoundEngine
 from local_ai_suite.errors import (
     EngineNotFound,
@@ -176,8 +177,10 @@ def test_another_makers_gpu_is_named_with_what_is_done_about_it(facts) -> None:
 
 
 def test_a_speed_far_under_the_expected_one_is_a_warning(facts) -> None:
-    found = machine.check_projections(facts(speeds={"a": (40.0, 35.0), "b": (40.0, 9.0)}))
-    assert [check.status for check in found] == ["ok", "warning"]
+    speeds = {"a": Speed(40.0, 35.0, 3), "b": Speed(40.0, 9.0, 3), "c": Speed(40.0, 9.0, 0)}
+    found = machine.check_projections(facts(speeds=speeds))
+    assert [check.status for check in found] == ["ok", "warning", "ok"]
+    assert "beside other work" in found[2].message
     assert found[1].message == "b: 9.0 tokens/s generated when last looked, 40.0 expected"
     assert "battery" in found[1].remedy
 

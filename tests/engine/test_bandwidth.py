@@ -94,4 +94,4 @@ def test_a_loaded_model_tells_expected_and_generated_tokens_per_second(
     assert told["measured"] > 0
     assert told["expected"] == expected
     kept = json.loads((service.project / ".state" / "fit.json").read_text())["speeds"]
-    assert kept == {"local-chat": [expected, told["measured"]]}
+    assert kept["local-chat"][:2] == [expected, told["measured"]]

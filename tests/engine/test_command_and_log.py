@@ -20,9 +20,7 @@ from local_ai_suite.engine.readback import (
     Expected,
     LogFacts,
     compare,
-    compare_speed,
     failure_reason,
-    generation_speed,
 )
 from local_ai_suite.engine.service import gpu_warnings
 from local_ai_suite.engines.find import FoundEngine, find_engines, parse_devices, parse_version
@@ -150,13 +148,6 @@ def test_more_memory_than_projected_is_a_warning_and_no_failure() -> None:
     assert [item.failure for item in found] == [False]
 
 
-def test_a_speed_is_compared_only_where_both_are_known() -> None:
-    assert compare_speed(40.0, 10.0) is not None
-    assert compare_speed(40.0, 20.0) is None
-    assert compare_speed(None, 1.0) is None
-    assert compare_speed(40.0, None) is None
-
-
 def test_the_instructions_that_a_binary_uses_are_read_off_its_own_log() -> None:
     line = (
         "0.00.025.196 I cmn  common_param: system_info: n_threads = 2 (n_threads_batch = 2) / 2 | "
@@ -168,17 +159,6 @@ def test_the_instructions_that_a_binary_uses_are_read_off_its_own_log() -> None:
     facts.read("0.00.025.200 I something else")
     assert facts.cpu_features == ("SSE3", "AVX2", "REPACK")
     assert LogFacts().cpu_features == ()
-
-
-def test_the_speed_is_that_of_all_tokens_once_there_are_enough() -> None:
-    text = (
-        "# TYPE llamacpp:tokens_predicted_total counter\n"
-        "llamacpp:tokens_predicted_total {}\nllamacpp:tokens_predicted_seconds_total 2.5\n"
-    )
-    assert generation_speed(text.format(100)) == 40.0
-    assert generation_speed(text.format("1e+02")) == 40.0
-    assert generation_speed(text.format(31)) is None
-    assert generation_speed("") is None
 
 
 def test_the_cause_is_found_among_the_lines_that_only_repeat_that_it_failed() -> None:

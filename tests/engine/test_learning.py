@@ -12,6 +12,7 @@ import pytest
 
 from local_ai_suite.demo import write_scripted_gguf
 from local_ai_suite.engine.learning import FILE_NAME, FitMemory
+from local_ai_suite.engine.pace import Speed
 from local_ai_suite.fit import FitPlan, FitRequest, plan
 from local_ai_suite.gguf import read_gguf
 from local_ai_suite.hardware import Gpu, Hardware
@@ -92,9 +93,12 @@ def test_a_state_folder_that_cannot_be_written_costs_only_the_memory(
 
 def test_each_models_last_speed_is_remembered(tmp_path: Path) -> None:
     memory = FitMemory(tmp_path)
-    memory.note_speed("local-chat", 40.0, 35.5)
-    memory.note_speed("local-code", None, 12)
-    assert FitMemory(tmp_path).speeds() == {"local-chat": (40.0, 35.5), "local-code": (None, 12)}
+    memory.note_speed("local-chat", Speed(40.0, 35.5, 3))
+    memory.note_speed("local-code", Speed(None, 12, 0))
+    assert FitMemory(tmp_path).speeds() == {
+        "local-chat": Speed(40.0, 35.5, 3),
+        "local-code": Speed(None, 12, 0),
+    }
     (tmp_path / FILE_NAME).write_text('{"version": 1, "speeds": {"a": [1], "b": ["x", 1]}}')
     assert FitMemory(tmp_path).speeds() == {}
 

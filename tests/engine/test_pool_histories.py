@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from local_ai_suite.catalog.models_toml import Override
 from local_ai_suite.engine.ledger import Phase
+from local_ai_suite.engine.pace import Counters
 from local_ai_suite.engine.pool import Pool
 from local_ai_suite.engine.readback import Actual, Expected
 from local_ai_suite.engine.watch import WATCH_SECONDS
@@ -86,6 +87,9 @@ class Engine:
         self.upstream: Any = None
         self.headers = ()
         self.kept = None
+        self.looks = 0
+        self.others = self.world.others
+        self.counters_at_start = Counters(0.0, 0, 0.0, 0.0, 0.0)
         self.stalled = False
         self.gone: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self.in_use = 0
@@ -118,8 +122,11 @@ class Engine:
     async def responsive(self) -> bool:
         return not self.stalled
 
-    async def speed(self) -> float | None:
-        return 3.0
+    async def counters(self) -> Counters | None:
+        """100 tokens in 33 s since the last look, the machine otherwise at rest."""
+        self.looks += 1
+        now = self.world.time.now()
+        return Counters(now, 100.0 * self.looks, 100 / 3 * self.looks, now, now + self.others * now)
 
     def log_tail(self) -> list[str]:
         return []
@@ -130,6 +137,7 @@ class World:
         self.time = Time()
         self.alive: list[Engine] = []
         self.failing: set[str] = set()
+        self.others = 0.0  # cores that other programs use
         self.closing = False
         entries = [
             SimpleNamespace(
@@ -389,16 +397,40 @@ def test_an_idle_engine_is_not_asked_whether_it_stalls() -> None:
     world.tell(story)
 
 
-def test_a_speed_far_under_the_plan_is_told() -> None:
+async def _three_looks(world: World) -> list[str]:
+    """What is told of ``a`` after three looks at its speed, and that it is told no sooner."""
+    model = world.pool.find("a")
+    for _ in range(4):  # the fourth comes before the third look
+        assert model.deviations == ()
+        await world.request("a")
+        await world.time.sleep(WATCH_SECONDS * 0.9)
+    return [item.message for item in model.deviations]
+
+
+def test_a_speed_far_under_the_plan_is_told_after_three_quiet_looks() -> None:
+    world = World({"a": 10})
+    assert world.tell(lambda: _three_looks(world)) == [
+        "3.0 tokens/s generated at best, projected were 40.0"
+    ]
+
+
+def test_a_speed_beside_other_programs_is_not_held_against_the_plan() -> None:
+    world = World({"a": 10})
+    world.others = 1.0
+    assert world.tell(lambda: _three_looks(world)) == []
+
+
+def test_another_engine_of_the_model_is_looked_at_anew() -> None:
     world = World({"a": 10})
 
     async def story() -> None:
-        await world.request("a")
+        model = world.pool.find("a")
         for _ in range(4):
-            await world.request("a", WATCH_SECONDS / 3)
-        await world.time.sleep(WATCH_SECONDS)
-        told = [item.message for item in world.pool.find("a").deviations]
-        assert told == ["3.0 tokens/s generated, projected were 40.0"]
+            await world.request("a")
+            await world.pool.unload(model)  # a look is taken here, too
+            assert model.deviations == ()
+        assert model.speed is not None
+        assert model.speed.samples <= 1
 
     world.tell(story)
 

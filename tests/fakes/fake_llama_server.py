@@ -18,7 +18,6 @@
     --save-fails N        the save of slot N stops halfway, as on a full disk
     --save-hangs          a save is never answered
     --save-crashes        kills itself with SIGKILL in a save
-    --speed X             /metrics tells X tokens per second
 
 They may also stand in a file beside the model: MODEL.gguf.fake. Standard library only.
 """
@@ -55,7 +54,6 @@ def parse(words: list[str]) -> argparse.Namespace:
     own.add_argument("--save-fails", type=int)
     own.add_argument("--save-hangs", action="store_true")
     own.add_argument("--save-crashes", action="store_true")
-    own.add_argument("--speed", type=float)
     own.add_argument("--model")
     own.add_argument("--port", type=int, default=8080)
     own.add_argument("--ctx-size", type=int, default=4096)
@@ -127,9 +125,6 @@ class Fake:
             })  # fmt: skip
         elif path == "/slots":
             await self.send(writer, 200, [{"id": 0, "is_processing": self.busy > 0}])
-        elif path == "/metrics" and self.options.speed:
-            total = f"llamacpp:tokens_predicted_total {100 * self.options.speed}\n"
-            await self.send(writer, 200, total + "llamacpp:tokens_predicted_seconds_total 100\n")
         elif path.startswith("/slots/") and self.options.saves is not None:
             await self.slot(writer, int(path.rsplit("/", 1)[1]), query, json.loads(body))
         elif method == "POST" and path == "/v1/chat/completions":

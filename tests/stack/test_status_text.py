@@ -26,6 +26,17 @@ def test_a_misfit_and_a_death_have_lines_of_their_own() -> None:
     assert "  local-chat: its engine died (it was killed by SIGKILL) and was started again" in told
 
 
+def test_three_names_of_one_model_warn_once() -> None:
+    meta = {"name": "local-chat", "deviations": ["9.0 tokens/s"], "last_death": "it crashed"}
+    models = tuple({"id": name, "meta": meta} for name in ("local-chat", "local-code", "demo"))
+    other = {"id": "local-embed", "meta": {**meta, "name": "local-embed"}}
+    report = StackReport("native", "p1", "http://localhost", 1.0, (), (*models, other))
+    told = as_text(report)
+    assert told.count("not as planned") == told.count("its engine died") == 2
+    assert "local-chat: not as planned: 9.0 tokens/s" in told
+    assert "local-embed: not as planned" in told
+
+
 def test_a_model_as_planned_has_neither() -> None:
     told = status_of(n_ctx=4096, deviations=[], last_death=None)
     assert "not as planned" not in told

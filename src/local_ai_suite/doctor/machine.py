@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from local_ai_suite.engine.planning import FitPlanner, capacity
-from local_ai_suite.engine.readback import compare_speed
 from local_ai_suite.errors import FitError
 from local_ai_suite.messages import tr
 
@@ -13,6 +13,7 @@ from .check import Check, failure, ok, warning
 
 if TYPE_CHECKING:
     from local_ai_suite.catalog.catalog import ModelEntry
+    from local_ai_suite.engine.pace import Speed
     from local_ai_suite.hardware import Gpu, Hardware
     from local_ai_suite.settings import Settings
 
@@ -210,17 +211,18 @@ def check_projections(facts: Facts) -> list[Check]:
                 **details,
             )
         )
-    return [*found, *(_check_speed(name, *speed) for name, speed in facts.speeds.items())]
+    return [*found, *(_check_speed(name, speed) for name, speed in facts.speeds.items())]
 
 
-def _check_speed(name: str, expected: float | None, measured: float) -> Check:
-    """What was generated when last looked, against what the memory's bandwidth lets expect."""
-    details = {"model": name, "expected": expected, "measured": measured}
-    words = f"{name}: {measured:.1f} tokens/s generated when last looked"
-    if expected is not None:
-        words += f", {expected:.1f} expected"
-    slow = compare_speed(expected, measured)
-    if slow is None:
+def _check_speed(name: str, speed: Speed) -> Check:
+    """What was generated when last looked, against what this machine lets expect."""
+    details = {"model": name, **asdict(speed)}
+    words = f"{name}: {speed.measured:.1f} tokens/s generated when last looked"
+    if speed.expected is not None:
+        words += f", {speed.expected:.1f} expected"
+    if not speed.samples:
+        words += " (beside other work, so it says little)"
+    if not speed.is_slow:
         return ok("speed", words, **details)
     remedy = (
         "Look for other programs that use the processor or the GPU, a laptop on battery, memory "

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from local_ai_suite.catalog.catalog import ModelEntry
+    from local_ai_suite.engine.pace import Speed
     from local_ai_suite.fit import PartComparison
     from local_ai_suite.paths import Paths
 
@@ -107,7 +108,7 @@ class Facts:
     run: RunState | None = None
     learned_bytes: int = 0
     loads: Mapping[str, tuple[PartComparison, ...]] = field(default_factory=dict)
-    speeds: Mapping[str, tuple[float | None, float]] = field(default_factory=dict)
+    speeds: Mapping[str, Speed] = field(default_factory=dict)
     memory_speed: float | None = None
 
     @property

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from local_ai_suite.fit import PartComparison, Record, compare, correction, learn, learn_free
 
+from .pace import Speed
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -32,7 +34,7 @@ class Notes(Protocol):
     """Who is told what loads took, and how fast models are."""
 
     def loaded(self, name: str, plan: FitPlan, buffers: Mapping[tuple[str, str], int]) -> None: ...
-    def generated(self, name: str, expected: float | None, measured: float) -> None: ...
+    def generated(self, name: str, speed: Speed) -> None: ...
 
 
 class FitMemory:
@@ -67,9 +69,9 @@ class FitMemory:
         self._record = learn_free(self._record, f"{name}, free memory", plan, before, after)
         self._write()
 
-    def note_speed(self, name: str, expected: float | None, measured: float) -> None:
+    def note_speed(self, name: str, speed: Speed) -> None:
         """Remember the tokens per second of ``name``."""
-        _keep(self._speeds, name, [expected, measured])
+        _keep(self._speeds, name, [speed.expected, speed.measured, speed.samples])
         self._write()
 
     def loads(self) -> dict[str, tuple[PartComparison, ...]]:
@@ -82,13 +84,13 @@ class FitMemory:
                 continue  # another version's, or damaged
         return found
 
-    def speeds(self) -> dict[str, tuple[float | None, float]]:
-        """Each model's tokens per second when last looked: expected, generated."""
-        found: dict[str, tuple[float | None, float]] = {}
+    def speeds(self) -> dict[str, Speed]:
+        """Each model's tokens per second when last looked."""
+        found: dict[str, Speed] = {}
         for name, row in self._speeds.items():
             match row:
-                case [None | int() | float() as expected, int() | float() as measured]:
-                    found[name] = (expected, measured)
+                case [None | int() | float() as expected, int() | float() as measured, int() as n]:
+                    found[name] = Speed(expected, measured, n)
         return found
 
     def _write(self) -> None:

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import orjson
 
 from local_ai_suite.errors import LoadFailed
+from local_ai_suite.hardware import busy_seconds, cpu_seconds
 from local_ai_suite.messages import tr
 from local_ai_suite.process import ChildProcess, Clock, Exit, SystemClock, answers
 from local_ai_suite.wire.upstream import Upstream, UpstreamError, UpstreamTimeout
 
 from .command import arguments, environment
-from .readback import Actual, LogFacts, failure_reason, generation_speed
+from .pace import Counters
+from .readback import Actual, LogFacts, failure_reason, generated
 from .slots import Kept, slot_file
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ logger = logging.getLogger(__name__)
 # a slow CPU takes seconds.
 ASK_SECONDS = 10.0
 # Asked of an idle engine, which answers at once; who waits for its room waits for this, too.
-SPEED_SECONDS = 2.0
+METRICS_SECONDS = 2.0
 # A readiness probe that hangs must not hide a process that has died.
 PROBE_SECONDS = 2.0
 # Between two batches the engine answers; on a slow CPU one batch of a large model takes minutes.
@@ -73,11 +75,13 @@ class Running(Protocol):
     async def exited(self) -> Exit: ...
     @property
     def kept(self) -> Kept | None: ...
+    @property
+    def counters_at_start(self) -> Counters | None: ...
 
     async def stop(self) -> None: ...
     async def park(self) -> None: ...
     async def responsive(self) -> bool: ...
-    async def speed(self) -> float | None: ...
+    async def counters(self) -> Counters | None: ...
     def log_tail(self) -> list[str]: ...
 
 
@@ -113,6 +117,7 @@ class LlamaServer:
         self._facts = LogFacts()
         self._slots: Path | None = None
         self.kept: Kept | None = None
+        self.counters_at_start: Counters | None = None
         self._child: ChildProcess | None = None
         self._upstream: Upstream | None = None
         self._stopping = False
@@ -157,6 +162,7 @@ class LlamaServer:
         except OSError as exc:
             self.kept = Kept(problem=str(exc))
             logger.warning("%s: conversations did not come back: %s", self._entry.name, exc)
+        self.counters_at_start = self._counters(0.0, 0.0)
         return actual
 
     async def exited(self) -> Exit:
@@ -252,13 +258,20 @@ class LlamaServer:
             return self._child is not None and self._child.exit is not None
         return True
 
-    async def speed(self) -> float | None:
-        """Tokens per second that it has generated on average; ``None`` before the first."""
+    async def counters(self) -> Counters | None:
+        """What it has generated so far; ``None`` if it does not say."""
         try:
-            text = await self._read("GET", "/metrics", b"", SPEED_SECONDS)
+            text = await self._read("GET", "/metrics", b"", METRICS_SECONDS)
         except UpstreamError:
             return None
-        return generation_speed(text[1].decode("utf-8", "replace"))
+        found = generated(text[1].decode("utf-8", "replace"))
+        if found is None:
+            return None
+        return self._counters(*found)
+
+    def _counters(self, tokens: float, seconds: float) -> Counters:
+        own = None if self.pid is None else cpu_seconds(self.pid)
+        return Counters(self._clock.now(), tokens, seconds, own, busy_seconds())
 
     async def ask(
         self, method: str, target: str, body: bytes = b"", *, seconds: float = ASK_SECONDS

@@ -11,6 +11,7 @@ from local_ai_suite.errors import EngineError
 from local_ai_suite.process.restarts import ENGINE, LOAD, Backoff
 
 from .ledger import Phase
+from .pace import Pace
 
 if TYPE_CHECKING:
     import asyncio
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from local_ai_suite.errors import SuiteError
 
     from .llama_server import Running
+    from .pace import Speed
     from .planning import Plan
     from .readback import Actual, Deviation
     from .slots import Kept
@@ -80,7 +82,8 @@ class Model:
     last_death: str | None = None
     restart_at: float | None = None
     deviations: tuple[Deviation, ...] = ()
-    speed: float | None = None  # tokens per second, generated when last looked
+    pace: Pace = field(default_factory=Pace)
+    speed: Speed | None = None  # as of the last look; outlives its engine
     slowness: Deviation | None = None
     served_at_look: int = 0
     kept: Kept | None = None  # what became of its conversations when it was stopped
@@ -122,7 +125,7 @@ def facts(model: Model, now: float) -> dict[str, Any]:
         "loaded_seconds": round(now - model.loaded_at, 1) if model.loaded_at else None,
         "load_seconds": round(model.load_seconds, 3) if model.load_seconds else None,
         "pinned": model.entry.overrides.pinned,
-        "tokens_per_second": round(model.speed, 2) if model.speed else None,
+        "tokens_per_second": round(model.speed.measured, 2) if model.speed else None,
         "projected_bytes": dict(model.plan.need) if model.plan else None,
         "failure": model.failure.message if model.failure else None,
         "deaths": len(model.deaths),

@@ -24,6 +24,7 @@ from .lease import Lease
 from .ledger import Ledger, Phase, View, decide, next_look
 from .model import Model, ModelUnavailable, ModelUnknown, Waiter, file_identity
 from .model import facts as model_facts
+from .pace import Pace
 from .readback import Actual, compare
 from .watch import look_at_speed, until_gone
 
@@ -272,6 +273,7 @@ class Pool:
 
     def _admit(self, model: Model, waited: float) -> Lease:
         model.in_flight += 1
+        model.pace.busiest = max(model.pace.busiest, model.in_flight)
         model.served += 1
         return Lease(self._release, model, _engine(model), waited)
 
@@ -404,6 +406,7 @@ class Pool:
     def _became_ready(self, model: Model, actual: Actual, began: float) -> None:
         now = self._clock.now()
         model.actual = actual
+        model.pace = Pace(_engine(model).counters_at_start)
         model.failures, model.failure, model.retry_at = restarts.LOAD, None, 0.0
         model.loaded_at = model.last_used = now
         model.load_seconds = now - began

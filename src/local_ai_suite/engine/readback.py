@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .pace import Speed
+
 _STAMP = re.compile(r"^\d+\.\d+\.\d+\.\d+ (?P<level>[IWED]) ")
 _OFFLOADED = re.compile(r"offloaded (\d+)/(\d+) layers to GPU")
 _BUFFER = re.compile(r"(\S+) +(model|KV|compute|output|RS) buffer size = +([\d.]+) MiB")
@@ -24,10 +26,6 @@ _FAILURE = re.compile(
 _LAST_RESORTS = ("failed to load model", "exiting due to", "failed to init server")
 _LONGEST_REASON = 500
 _MIB = 2**20
-# Projections of speed come from memory bandwidth; a long context alone halves the real one.
-SLOW_SHARE = 0.33
-# A few tokens say more about the moment than about the machine.
-TELLING_TOKENS = 32
 
 Part = Literal["model", "KV", "compute", "output", "RS"]
 
@@ -132,22 +130,22 @@ def _layers(planned: int, actual: Actual) -> list[Deviation]:
     return [Deviation(True, f"{where}, planned were {wanted} layers on the GPU")]
 
 
-def compare_speed(planned: float | None, measured: float | None) -> Deviation | None:
-    """A speed far under the plan: a driver that fell back, a laptop on battery, memory swapped."""
-    if planned is None or measured is None or measured >= planned * SLOW_SHARE:
+def too_slow(speed: Speed) -> Deviation | None:
+    """What to say of a speed far under the plan; ``None`` for any other."""
+    if not speed.is_slow:
         return None
-    message = f"{measured:.1f} tokens/s generated, projected were {planned:.1f}"
+    message = (
+        f"{speed.measured:.1f} tokens/s generated at best, projected were {speed.expected:.1f}"
+    )
     return Deviation(False, message)
 
 
-def generation_speed(metrics: str) -> float | None:
-    """Tokens per second over all that was generated, from ``GET /metrics``; ``None`` while that is
-    too little to tell (:data:`TELLING_TOKENS`)."""
+def generated(metrics: str) -> tuple[float, float] | None:
+    """(tokens generated since the start, seconds that they took) from the text of
+    ``GET /metrics``; ``None`` if it does not tell."""
     tokens = _counter(metrics, "tokens_predicted_total")
     seconds = _counter(metrics, "tokens_predicted_seconds_total")
-    if tokens is None or tokens < TELLING_TOKENS or not seconds:
-        return None
-    return tokens / seconds
+    return None if tokens is None or seconds is None else (tokens, seconds)
 
 
 def _counter(metrics: str, name: str) -> float | None:

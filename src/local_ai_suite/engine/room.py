@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .bandwidth import MemorySpeed
     from .learning import FitMemory
     from .ledger import Bytes
+    from .pace import Speed
     from .planning import FitPlanner
 
 logger = logging.getLogger(__name__)
@@ -90,8 +91,8 @@ class Lessons:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    def generated(self, name: str, expected: float | None, measured: float) -> None:
-        self._memory.note_speed(name, expected, measured)
+    def generated(self, name: str, speed: Speed) -> None:
+        self._memory.note_speed(name, speed)
 
     async def _compare_free(self, name: str, plan: FitPlan, before: Bytes) -> None:
         """Counts what no log line names (the CUDA context), where ``name`` is alone on the GPUs."""

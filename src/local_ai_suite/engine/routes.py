@@ -95,7 +95,7 @@ def model_meta(model: Model) -> dict[str, Any]:
         "runs_on": runs_on(model),
         "tokens_per_second": {
             "expected": model.plan.fit.tokens_per_second if model.plan else None,
-            "measured": model.speed,
+            "measured": model.speed.measured if model.speed else None,
         },
         "deviations": [item.message for item in model.deviations],
         "misfit": [item.message for item in model.deviations if item.failure],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from local_ai_suite.process import Clock, Exit
 
 from .ledger import Phase
-from .readback import compare_speed
+from .readback import too_slow
 
 if TYPE_CHECKING:
     from .learning import Notes
@@ -51,14 +51,16 @@ async def look_at_speed(model: Model, engine: Running, notes: Notes | None) -> N
     if model.plan is None or model.served == model.served_at_look:
         return
     model.served_at_look = model.served
-    measured = await engine.speed()
-    if measured is None:
+    counters = await engine.counters()
+    if counters is None or not model.pace.look(counters):
         return
-    model.speed = measured
-    expected = model.plan.fit.tokens_per_second
+    speed = model.pace.speed(model.plan.fit.tokens_per_second)
+    if speed is None:
+        return
+    model.speed = speed
     if notes is not None:
-        notes.generated(model.name, expected, measured)
-    slow = compare_speed(expected, measured)
+        notes.generated(model.name, speed)
+    slow = too_slow(speed)
     others = [item for item in model.deviations if item != model.slowness]
     if slow is not None:
         logger.warning("%s is slow: %s", model.name, slow.message)

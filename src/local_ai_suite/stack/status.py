@@ -135,17 +135,23 @@ def as_text(stack: StackReport) -> str:
         lines.append(
             "  The supervisor is gone: nothing comes back by itself. make restart mends it."
         )
-    lines += [
-        f"  {model['id']}: its engine died ({death}) and was started again"
-        for model in stack.models
-        if (death := (model.get("meta") or {}).get("last_death"))
-    ]
-    for model in stack.models:
+    for model in once_each(stack.models):
         meta = model.get("meta") or {}
+        if death := meta.get("last_death"):
+            lines.append(f"  {model['id']}: its engine died ({death}) and was started again")
         lines += [f"  {model['id']}: not as planned: {what}" for what in meta.get("deviations", ())]
     if stack.models:
         lines += ["", *table([MODEL_COLUMNS, *model_rows(stack.models)])]
     return "\n".join(lines)
+
+
+def once_each(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of the rows of ``/v1/models`` the first of each model: one model has a row per name, and what
+    is to be told of it is told once."""
+    models: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        models.setdefault(str((row.get("meta") or {}).get("name") or row.get("id")), row)
+    return list(models.values())
 
 
 MODEL_COLUMNS = ("model", "state", "context", "tokens/s", "file")
