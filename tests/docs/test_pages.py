@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from doc_pages import codes
 from doc_pages.decisions import HEADING
 from doc_pages.table import DOCS, made
+from doc_pages.troubles import troubles
 
 ROOT = DOCS.parent
 READMES = [ROOT / "README.md", ROOT / "README.ko.md"]
@@ -119,3 +121,43 @@ def test_a_record_begins_with_its_number_and_what_was_decided(record: Path) -> N
     assert heading[1] == record.name[:4]
     assert not heading[2][0].islower()
     assert f"]({record.name})" in (DOCS / "decisions" / "README.md").read_text(encoding="utf-8")
+
+
+SECTIONS = troubles()[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "there"), [("check", set(codes.checks())), ("error", codes.codes().keys())]
+)
+def test_each_check_and_each_error_code_is_explained_and_nothing_else(kind: str, there) -> None:
+    assert len(there) > 15
+    explained = [name for one in SECTIONS if one.kind == kind for name in one.names]
+    assert len(explained) == len(set(explained))
+    assert set(explained) - set(there) == set(), (
+        "gone: take it out of tools/doc_pages/troubles.toml"
+    )
+    assert set(there) - set(explained) == set(), "new: explain it in tools/doc_pages/troubles.toml"
+
+
+def test_what_a_section_quotes_is_what_the_suite_says() -> None:
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in codes.PACKAGE.rglob("*.py"))
+    said = re.sub(r'"\s*f?"|\s+', " ", sources)
+    quotes = [
+        part.strip()
+        for one in SECTIONS
+        for quote in re.findall(r"`([^`]+)`", one.sees["en"])
+        for part in re.split(r"\.\.\.|[\d.]+|\(\w+\)", quote)
+        if len(part.split()) > 2
+    ]
+    assert len(quotes) > 3
+    assert [quote for quote in quotes if quote not in said] == []
+
+
+def test_both_languages_say_as_much() -> None:
+    for one in SECTIONS:
+        for texts in (one.sees, one.why, one.cure):
+            assert texts["en"]
+            assert texts["ko"]
+            assert set(re.findall(r"`(lais [a-z-]+|make [a-z0-9-]+)", texts["en"])) == set(
+                re.findall(r"`(lais [a-z-]+|make [a-z0-9-]+)", texts["ko"])
+            ), one.names

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from doc_pages import clients, command_line, decisions, models, settings
+from doc_pages import clients, command_line, decisions, models, settings, troubles
 
 PROJECT = Path(__file__).resolve().parents[2]
 DOCS = PROJECT / "docs"
@@ -17,6 +17,9 @@ def made() -> dict[str, str]:
     return {
         "guides/models.md": models.page(DOCS / "guides" / "models.md"),
         "reference/settings.md": settings.page(),
+        "troubleshooting.md": troubles.page("en"),
+        "troubleshooting.ko.md": troubles.page("ko"),
+        "reference/errors.md": troubles.errors_page(),
         "reference/cli.md": command_line.page(),
         "decisions/README.md": decisions.page(DOCS / "decisions"),
         **{f"clients/{name}": text for name, text in clients.pages().items()},
