@@ -3,7 +3,7 @@
    fast serve                  prints its port; answers every POST as llama.cpp would, at once
      "stream":true             CHUNKS events, one every GAP_MS, the last with [DONE]
        and "return_progress"   the whole answer's tokens as events, at once: how our gateway asks
-                               for a whole answer (gateway/gather.py)
+                               for a whole answer (gateway/protocols/gather.py)
      "hold":true               never answers (until the client leaves)
      GET /active               how many streams and held requests are open, as text
      GET anything else         a model list

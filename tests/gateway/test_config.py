@@ -37,9 +37,9 @@ def test_the_committed_config_relays_every_name() -> None:
         "qwen2.5-coder": "local-code",
     }
     for route in config.routes.values():
-        assert (route.kind, route.api_base, route.api_key) == (
+        assert (route.kind, route.api_bases, route.api_key) == (
             "local",
-            "http://127.0.0.1:8001/v1",
+            ("http://127.0.0.1:8001/v1",),
             "k",
         )
     assert config.request_timeout_s == 600

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway_running import Running, running
-from local_ai_suite.gateway.endpoints import ENDPOINTS
+from local_ai_suite.gateway.protocols import ENDPOINTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,7 +122,7 @@ def fuzz_bodies(served: Running, examples: int) -> None:
             check(served, client, path, content)
 
         one()
-    counts = served.gateway.lanes.counts()
+    counts = served.gateway.upstreams.counts()
     assert all(pair == (0, 0) for pair in counts.values()), counts
 
 

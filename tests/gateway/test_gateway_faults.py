@@ -16,6 +16,7 @@ import pytest
 from gateway_fake_engine import STREAM, Talk, fake_engine
 
 from gateway_running import Running, running
+from local_ai_suite.gateway.heartbeat import Pace
 
 CHAT = {"model": "local-chat", "messages": [{"role": "user", "content": "hi"}]}
 STREAMED = {**CHAT, "stream": True}
@@ -103,7 +104,7 @@ def test_a_stream_that_waits_long_gets_heartbeats_and_then_its_bytes() -> None:
         await talk.chunk(DONE)
         await talk.end()
 
-    with fake_engine(script) as fake, running(fake.url, hold_s=0.1, heartbeat_s=0.1) as served:
+    with fake_engine(script) as fake, running(fake.url, pace=Pace(0.1, 0.1)) as served:
         answer = post(served, STREAMED)
         beats, _, rest = answer.content.partition(b"data: ")
         assert answer.status_code == 200
@@ -127,7 +128,7 @@ def test_an_error_after_the_heartbeats_is_an_event(
         await asyncio.sleep(0.2)
         await talk.json({"error": {"message": "too late"}}, b"503 X")
 
-    with fake_engine(script) as fake, running(fake.url, hold_s=0.05) as served:
+    with fake_engine(script) as fake, running(fake.url, pace=Pace(0.05)) as served:
         answer = post(served, body, path)
         assert answer.status_code == 200
         assert b"\n\n" + event in answer.content
@@ -139,7 +140,7 @@ def test_a_whole_answer_never_gets_heartbeats() -> None:
         await asyncio.sleep(0.2)
         await talk.json({"a": 1})
 
-    with fake_engine(script) as fake, running(fake.url, hold_s=0.05) as served:
+    with fake_engine(script) as fake, running(fake.url, pace=Pace(0.05)) as served:
         assert post(served, CHAT).content == b'{"a":1}'
 
 
@@ -214,7 +215,8 @@ def test_a_silent_engine_is_given_up_in_time(tmp_path: object) -> None:
         await talk.until_closed()
 
     with fake_engine(script) as fake, running(fake.url) as served:
-        served.gateway.relay._silence_timeout_s = 0.1
+        for member in served.gateway.upstreams:
+            member.client.silence_timeout_s = 0.1
         answer = post(served, CHAT)
         assert (answer.status_code, answer.json()["error"]["code"]) == (504, "upstream_timeout")
 
@@ -251,7 +253,7 @@ def test_a_hang_up_closes_the_upstream_at_once_on_every_route(path: str, stream:
         client.close()
         assert fake.closed.wait(BOUND), "the upstream was left running"
         until(lambda: served.gateway.metrics.in_flight == 0, "the call's end")
-        assert all(running == 0 for running, _ in served.gateway.lanes.counts().values())
+        assert all(running == 0 for running, _ in served.gateway.upstreams.counts().values())
         assert 'status="499"' in httpx.get(f"{served.url}/metrics").text
 
 
@@ -264,10 +266,10 @@ def test_who_hangs_up_in_the_queue_never_reaches_the_engine() -> None:
         first = raw_post(served, STREAMED, "/v1/chat/completions")
         assert fake.begun.wait(BOUND)
         second = raw_post(served, STREAMED, "/v1/chat/completions")
-        lanes = served.gateway.lanes
-        until(lambda: lanes.counts()["local-chat", "chat"] == (1, 1), "the queue")
+        upstreams = served.gateway.upstreams
+        until(lambda: upstreams.counts()["local-chat", "chat"] == (1, 1), "the queue")
         second.close()
-        until(lambda: lanes.counts()["local-chat", "chat"] == (1, 0), "the queue's end")
+        until(lambda: upstreams.counts()["local-chat", "chat"] == (1, 0), "the queue's end")
         first.close()
         assert fake.closed.wait(BOUND)
         assert len(fake.requests) == 1
@@ -310,7 +312,7 @@ def test_the_engine_gets_its_own_key_and_none_of_the_clients(tmp_path: object) -
         assert head.count(b"content-length") == 1
 
 
-def test_a_request_without_a_mend_and_its_answer_are_passed_on_byte_for_byte() -> None:
+def test_a_request_that_needs_no_translation_and_its_answer_are_passed_on_byte_for_byte() -> None:
     odd = b'{ "stream":true, "model" : "local-chat",\n "prompt":"\\u00e9 ", "x":1e2}'
     said = b'{"b":1,  "a":"\xc3\xa9", "model":"whatever"}\n'
 

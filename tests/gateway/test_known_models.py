@@ -36,7 +36,7 @@ class Engine:
 
 def test_an_engine_that_starts_after_it_was_asked_is_known_at_once() -> None:
     engine = Engine()
-    known = KnownModels(lambda: (engine, ""), None, clock=lambda: 100.0)  # type: ignore[arg-type]
+    known = KnownModels(engine, "", None, clock=lambda: 100.0)  # type: ignore[arg-type]
 
     async def story() -> None:
         assert await known.refresh() is None

@@ -17,6 +17,7 @@ import pytest
 
 from gateway_running import CONFIG, Running, running
 from local_ai_suite.gateway.config import load_config
+from local_ai_suite.gateway.heartbeat import Pace
 from local_ai_suite.gateway.keys import Keyring
 from local_ai_suite.gateway.litellm_process import COMMAND, LiteLlm, LiteLlmFailed
 from local_ai_suite.gateway.server import environment
@@ -43,7 +44,7 @@ def mixed(real_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iter
     text = CONFIG.read_text(encoding="utf-8").replace("model_list:\n", cloud, 1)
     path.write_text(text, encoding="utf-8")
     log = tmp_path_factory.mktemp("log") / "litellm.log"
-    with running(real_engine.url, config=path, litellm_log=log, hold_s=0.5) as found:
+    with running(real_engine.url, config=path, litellm_log=log, pace=Pace(0.5)) as found:
         yield found
 
 

@@ -13,7 +13,8 @@ from gateway_fake_engine import STREAM, Talk, fake_engine
 
 from gateway_running import Running, running
 from local_ai_suite.demo import Call, Calls, Rule, Say, Script, demo_model_path, write_scripted_gguf
-from local_ai_suite.gateway.gather import gather
+from local_ai_suite.gateway.protocols import ENDPOINTS
+from local_ai_suite.gateway.protocols.gather import as_stream, carries
 from scripted_engine import Engine, engine
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def test_what_the_parser_makes_nothing_of_is_asked_for_again_and_comes_raw(
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     body = said("weather", tools=tools, max_tokens=limit)
-    with caplog.at_level(logging.INFO, logger="local_ai_suite.gateway.relay"):
+    with caplog.at_level(logging.INFO, logger="local_ai_suite.gateway.exchange"):
         direct, relayed = (ask(part.url, path, body).json() for part in scripted)
     text = "choices" in direct and direct["choices"][0]["message"]["content"]
     text = text or direct["content"][0]["text"]
@@ -206,6 +207,11 @@ def test_the_end_of_a_cut_answer_that_may_be_a_stop_text_is_not_lost(
     assert "text" in direct["choices"][0]["text"]
 
 
+def is_gathered(path: str, body: bytes) -> bool:
+    form = ENDPOINTS[path].form
+    return form is not None and carries(form(), orjson.loads(body))
+
+
 @pytest.mark.parametrize(
     ("path", "more"),
     [
@@ -225,7 +231,7 @@ def test_the_end_of_a_cut_answer_that_may_be_a_stop_text_is_not_lost(
     ],
 )
 def test_what_a_stream_does_not_carry_passes_as_it_came(path: str, more: bytes) -> None:
-    assert gather(path, b'{"model":"m",' + more + b"}") is None
+    assert not is_gathered(path, b'{"model":"m",' + more + b"}")
 
 
 @pytest.mark.parametrize(
@@ -240,10 +246,10 @@ def test_what_a_stream_does_not_carry_passes_as_it_came(path: str, more: bytes) 
     ],
 )
 def test_the_rest_of_a_request_goes_out_byte_for_byte(body: bytes) -> None:
-    asked = gather(CHAT, body)
-    assert asked is not None
-    assert asked.body.startswith(body.rstrip()[:-1].rstrip())
-    assert {**orjson.loads(asked.body), "stream": None} == {
+    assert is_gathered(CHAT, body)
+    sent = as_stream(body)
+    assert sent.startswith(body.rstrip()[:-1].rstrip())
+    assert {**orjson.loads(sent), "stream": None} == {
         **orjson.loads(body),
         "stream": None,
         "stream_options": {"include_usage": True},

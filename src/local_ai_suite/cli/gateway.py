@@ -39,7 +39,7 @@ def routes(as_json: bool) -> int:
             "model": route.public,
             "route": route.kind,
             "engine_model": route.engine,
-            "api_base": route.api_base,
+            "api_base": next(iter(route.api_bases), None),
             "mode": route.mode,
             "alias_of": route.alias_of,
             "reason": route.reason,

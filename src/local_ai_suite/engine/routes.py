@@ -1,39 +1,19 @@
-"""What a path on 8001 is for, and the model list. Pure.
-
-Paths are llama-server's (``tools/server/server.cpp``, the route table); what is not here is 404,
-so that a stray request loads no model. ``/slots/{id}`` with an action writes files and is not
-passed on.
-"""
+"""What a path on 8001 is for, and the model list. Pure."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+
+from local_ai_suite.wire.routes import LLAMA_SERVER, spellings
 
 from .ledger import Phase
 from .model import Model, status
 
 if TYPE_CHECKING:
     from local_ai_suite.catalog.catalog import ModelEntry
+    from local_ai_suite.wire.routes import Use
 
-Use = Literal["generate", "embed", "rerank", "tokens"]
-
-_GENERATE = (
-    "/v1/chat/completions", "/chat/completions", "/v1/completions", "/completions", "/completion",
-    "/v1/responses", "/responses", "/v1/messages", "/infill", "/api/chat",
-)  # fmt: skip
-_TOKENS = (
-    "/tokenize", "/detokenize", "/apply-template", "/v1/messages/count_tokens",
-    "/v1/chat/completions/input_tokens", "/v1/responses/input_tokens",
-)  # fmt: skip
-_EMBED = ("/v1/embeddings", "/embeddings", "/embedding")
-_RERANK = ("/v1/rerank", "/v1/reranking", "/rerank", "/reranking")
-
-FORWARDED: dict[str, Use] = {
-    **dict.fromkeys(_GENERATE, "generate"),
-    **dict.fromkeys(_TOKENS, "tokens"),
-    **dict.fromkeys(_EMBED, "embed"),
-    **dict.fromkeys(_RERANK, "rerank"),
-}
+FORWARDED = spellings(LLAMA_SERVER)
 """POST routes that are passed on to the engine of the body's ``model``."""
 
 WATCHED = frozenset({"/props", "/slots", "/metrics", "/lora-adapters"})

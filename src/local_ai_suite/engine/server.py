@@ -145,7 +145,7 @@ class EngineApp:
             model = await self._service.find(_model_name(request))
         else:
             model = self._service.default
-        if wrong := mismatch(model.entry, FORWARDED[path]):
+        if wrong := mismatch(model.entry, FORWARDED[path].use):
             raise BodyError(wrong, hint="GET /v1/models tells what each model can do.")
         lease = await self._service.admit(model)
         try:

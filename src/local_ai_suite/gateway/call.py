@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from local_ai_suite.gateway.protocols import Envelope
     from local_ai_suite.wire.asgi import Send
-    from local_ai_suite.wire.envelope import Api
 
 
 @dataclass(slots=True)
 class Call:
     """Times are ``time.perf_counter`` seconds; token counts are ``None`` where nobody said.
 
-    ``query`` is as it came, without its question mark; ``headers`` go onto every answer
-    (request id, CORS).
+    ``envelope`` is that of the API that was called; ``path`` is canonical; ``query`` is as it came,
+    without its question mark; ``headers`` go onto every answer (request id, CORS).
     """
 
     send: Send
-    api: Api
+    envelope: Envelope
     method: str
     path: str
     query: str

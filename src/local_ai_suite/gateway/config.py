@@ -7,7 +7,7 @@ LiteLLM act on a request); the rest is LiteLLM's and left alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
@@ -65,7 +65,8 @@ class Route:
     """Where one public name goes.
 
     ``engine`` is the name that the upstream knows (``*`` in a wildcard: the client's own);
-    ``api_base`` and ``api_key`` are resolved, and ``None`` when that is not the local engine;
+    ``api_bases`` are the local engine's addresses and ``api_key`` its key, both resolved; there are
+    none when it is not on the local engine;
     ``mode`` is ``model_info.mode`` (chat, embedding, rerank, completion); ``reason`` says why it
     is local or LiteLLM's.
     """
@@ -73,7 +74,7 @@ class Route:
     public: str
     kind: Kind
     engine: str
-    api_base: str | None
+    api_bases: tuple[str, ...]
     api_key: str | None = field(repr=False)
     mode: str
     reason: str
@@ -136,7 +137,12 @@ class _Reader:
             for name, deployments in groups.items()
         }
         for alias, target in self._aliases(document, routes).items():
-            routes[alias] = _renamed(routes[target], alias)
+            routes[alias] = replace(
+                routes[target],
+                public=alias,
+                alias_of=target,
+                reason=f"an alias of {target}: {routes[target].reason}",
+            )
         general = _section(document, "general_settings")
         return GatewayConfig(
             path=self._path,
@@ -222,7 +228,7 @@ class _Reader:
             public=name,
             kind="local" if reason is None else "litellm",
             engine=engine,
-            api_base=local,
+            api_bases=() if local is None else (local,),
             api_key=api_key,
             mode=str(info.get("mode") or "chat"),
             reason=reason or f"one deployment, on the local engine ({local})",
@@ -345,17 +351,3 @@ class _Reader:
 
 def _section(document: Mapping[str, Any], name: str) -> dict[str, Any]:
     return document.get(name) or {}
-
-
-def _renamed(route: Route, alias: str) -> Route:
-    return Route(
-        public=alias,
-        kind=route.kind,
-        engine=route.engine,
-        api_base=route.api_base,
-        api_key=route.api_key,
-        mode=route.mode,
-        reason=f"an alias of {route.public}: {route.reason}",
-        info=route.info,
-        alias_of=route.public,
-    )

@@ -36,11 +36,13 @@ class KnownModels:
 
     def __init__(
         self,
-        upstream: Callable[[], tuple[Upstream, str] | None],
+        upstream: Upstream,
+        prefix: str,
         api_key: str | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._upstream = upstream
+        self._path = f"{prefix}/v1/models"
         self._api_key = api_key
         self._clock = clock
         self._asked = -1e9
@@ -90,16 +92,12 @@ class KnownModels:
         return self.entries
 
     async def _ask(self) -> None:
-        found = self._upstream()
-        if found is None:
-            return
-        upstream, prefix = found
         headers = [(b"accept", b"application/json")]
         if self._api_key:
             headers.append((b"authorization", b"Bearer " + self._api_key.encode()))
         try:
             async with asyncio.timeout(ASK_TIMEOUT_S):
-                exchange = await upstream.start("GET", f"{prefix}/v1/models", headers)
+                exchange = await self._upstream.start("GET", self._path, headers)
                 try:
                     await exchange.head()
                     body = await exchange.read_all(_MAX_LIST)
@@ -122,7 +120,7 @@ def public_models(
     """
     listed = []
     for name, route in config.routes.items():
-        if route.api_base is None:
+        if not route.api_bases:
             listed.append(_entry(name, route, None, created))
         elif entries is None or route.engine in entries:
             listed.append(_entry(name, route, (entries or {}).get(route.engine), created))

@@ -11,6 +11,7 @@ import importlib.util
 import secrets
 import sys
 import time
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from local_ai_suite.errors import GatewayError
@@ -18,7 +19,7 @@ from local_ai_suite.gateway.config import ENVIRONMENT
 from local_ai_suite.wire.upstream import Upstream, UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from pathlib import Path
 
     from local_ai_suite.gateway.config import GatewayConfig
@@ -32,6 +33,12 @@ RETRY_S = 10.0
 STOP_S = 3.0
 COMMAND = (sys.executable, "-m", "local_ai_suite.gateway.litellm_app")
 _PROBE = "/health/liveliness"
+
+
+# What LiteLLM serves beside the gateway's endpoints. A list of what is let through, because the
+# gateway shows LiteLLM its own master key: /v1/mcp and /v1/agents, for example, are for
+# administrators (a test of an MCP server runs a command).
+_SERVED = ("images", "audio", "moderations", "files", "batches", "responses", "videos", "ocr")
 
 
 class LiteLlmFailed(GatewayError):
@@ -79,6 +86,20 @@ class LiteLlm:
         """Whether it is ready to answer."""
         child = self.child
         return child is not None and child.ready_at is not None and child.exit is None
+
+    def serves(self, path: str) -> bool:
+        """Whether it may be asked for ``path`` (canonical, decoded).
+
+        Its pages for keys and budgets are reached only when it keeps them.
+        """
+        parts = path.split("/")
+        listed = len(parts) > 2 and parts[1] == "v1" and parts[2] in _SERVED and ".." not in parts
+        return listed or self.keeps_keys
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[tuple[Upstream, str]]:
+        """Its address for one exchange, started if need be. Raises as :meth:`upstream`."""
+        yield await self.upstream(), ""
 
     async def upstream(self) -> Upstream:
         """A client of the running child. Raises LiteLlmMissing, LiteLlmFailed."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from local_ai_suite import __version__
-from local_ai_suite.gateway import ollama
-from local_ai_suite.gateway.known_models import KnownModels, public_models
+from local_ai_suite.gateway.known_models import public_models
 from local_ai_suite.gateway.metrics import CONTENT_TYPE
+from local_ai_suite.gateway.protocols.ollama import catalogue
 from local_ai_suite.wire.asgi import JSON
 from local_ai_suite.wire.envelope import error_body
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from local_ai_suite.gateway.config import GatewayConfig
+    from local_ai_suite.gateway.upstreams import Upstreams
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +37,13 @@ class Pages:
     def __init__(
         self,
         config: GatewayConfig,
-        models: KnownModels,
+        upstreams: Upstreams,
         *,
         metrics_text: Callable[[], str],
         is_ready: Callable[[], bool],
     ) -> None:
         self._config = config
-        self._models = models
+        self._upstreams = upstreams
         self._metrics_text = metrics_text
         self._is_ready = is_ready
         self._created = int(time.time())
@@ -65,20 +66,20 @@ class Pages:
 
     async def listed(self) -> list[dict[str, Any]]:
         """The entries of ``/v1/models``."""
-        return public_models(self._config, await self._models.refresh(), self._created)
+        return public_models(self._config, await self._upstreams.refresh(), self._created)
 
     async def show(self, name: str) -> Page:
         """The answer of Ollama's POST /api/show."""
-        name = ollama.public_name(name)
+        name = catalogue.public_name(name)
         found = next((entry for entry in await self.listed() if entry["id"] == name), None)
         if found is None:
             return Page(404, error_body("ollama", 404, f"model '{name}' not found"))
-        return _page(ollama.show(found))
+        return _page(catalogue.show(found))
 
     async def _readiness(self) -> Page:
         if not self._is_ready():
             return _page({"status": "starting", "version": __version__}, 503)
-        entries = await self._models.refresh()
+        entries = await self._upstreams.refresh()
         engine = "unreachable" if entries is None else "reachable"
         return _page({"status": "ready", "version": __version__, "engine": engine})
 
@@ -94,11 +95,11 @@ class Pages:
 
     async def _ollama(self, path: str) -> Page | None:
         if path == "/api/version":
-            return _page(ollama.version())
+            return _page(catalogue.version())
         if path == "/api/tags":
-            return _page(ollama.tags(await self.listed()))
+            return _page(catalogue.tags(await self.listed()))
         if path == "/api/ps":
-            return _page(ollama.running(await self.listed()))
+            return _page(catalogue.running(await self.listed()))
         return None
 
 

@@ -13,31 +13,38 @@ import os
 import secrets
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from local_ai_suite.errors import GatewayError, SuiteError
 from local_ai_suite.gateway.access_log import AccessLog
-from local_ai_suite.gateway.answers import plain_answer
 from local_ai_suite.gateway.call import Call
 from local_ai_suite.gateway.config import GatewayConfig, load_config
-from local_ai_suite.gateway.endpoints import ENDPOINTS, Endpoint, canonical, is_litellms
+from local_ai_suite.gateway.exchange import Exchange, forwarded
+from local_ai_suite.gateway.heartbeat import Pace
 from local_ai_suite.gateway.keys import KeyFile, Keyring
-from local_ai_suite.gateway.known_models import KnownModels
-from local_ai_suite.gateway.lanes import Lanes
 from local_ai_suite.gateway.limits import Limits, SharedCounts
 from local_ai_suite.gateway.litellm_process import LiteLlm
-from local_ai_suite.gateway.mends import Target
 from local_ai_suite.gateway.metrics import Metrics
-from local_ai_suite.gateway.ollama import public_name
 from local_ai_suite.gateway.pages import Pages
-from local_ai_suite.gateway.relay import Relay, read_request, unknown_model
+from local_ai_suite.gateway.protocols import (
+    ENDPOINTS,
+    Asked,
+    Endpoint,
+    Request,
+    Target,
+    ask,
+    envelope_of,
+)
+from local_ai_suite.gateway.protocols.errors import Refused, error_for
+from local_ai_suite.gateway.protocols.ollama.catalogue import public_name
+from local_ai_suite.gateway.upstreams import Upstreams
 from local_ai_suite.gateway.workers import Workers, inherited, shared_counts, worker_count
 from local_ai_suite.log import log_to_stderr
 from local_ai_suite.paths import find_paths
 from local_ai_suite.settings import load_settings
-from local_ai_suite.wire.asgi import ClientGone, answer, header, read_body
-from local_ai_suite.wire.envelope import api_of, error_body
-from local_ai_suite.wire.guard import Admitted, Guard, Refusal, cors_headers, host_set
+from local_ai_suite.wire.asgi import JSON, ClientGone, answer, header, read_body
+from local_ai_suite.wire.guard import KEY_HEADERS, Guard, Refusal, cors_headers, host_set
+from local_ai_suite.wire.routes import Route, canonical
 from local_ai_suite.wire.serve import Server, listen, run
 
 if TYPE_CHECKING:
@@ -45,7 +52,7 @@ if TYPE_CHECKING:
 
     from local_ai_suite.paths import Paths
     from local_ai_suite.settings import Settings
-    from local_ai_suite.wire.asgi import Receive, Scope, Send
+    from local_ai_suite.wire.asgi import Headers, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +62,7 @@ _KEYLESS = frozenset({"/health", "/health/liveliness", "/health/readiness"})
 
 
 class Gateway:
-    """The ASGI application. ``environ`` resolves the config's references."""
+    """The ASGI application: ``config``'s models at ``endpoints``, which are found by their path."""
 
     def __init__(
         self,
@@ -67,48 +74,41 @@ class Gateway:
         keyring: Keyring | None = None,
         log: AccessLog | None = None,
         counts: SharedCounts | None = None,
-        hold_s: float = 10.0,
-        heartbeat_s: float = 10.0,
+        pace: Pace | None = None,
+        endpoints: Mapping[str, Endpoint] = ENDPOINTS,
     ) -> None:
         self.config = config
         self.guard = guard
         self.keyring = keyring
+        self.litellm = litellm
+        self.metrics = Metrics()
+        routes = config.every_route()
+        self.upstreams = Upstreams(routes, silence_timeout_s=config.request_timeout_s)
+        self._all_litellms = all(route.kind == "litellm" for route in routes)
+        self._all_local = all(route.kind == "local" for route in routes)
         self._log = log
         self._max_body = max_body
-        self.litellm = litellm
-        self._relay_off = all(route.kind == "litellm" for route in config.every_route())
-        local = next((r for r in config.every_route() if r.api_base is not None), None)
-        self.models = KnownModels(
-            lambda: self.relay.upstream(local.api_base or "") if local else None,
-            local.api_key if local else None,
-        )
-        self.lanes = Lanes(self.models.slots)
-        self.metrics = Metrics()
         self._limits = Limits(shared=counts)
+        self._pace = pace or Pace()
+        self._endpoints = endpoints
         self._pages = Pages(
             config,
-            self.models,
-            metrics_text=lambda: self.metrics.text(self.lanes.counts()),
+            self.upstreams,
+            metrics_text=lambda: self.metrics.text(self.upstreams.counts()),
             is_ready=self._is_ready,
-        )
-        self.relay = Relay(
-            self.lanes,
-            silence_timeout_s=config.request_timeout_s,
-            hold_s=hold_s,
-            heartbeat_s=heartbeat_s,
         )
 
     async def begin(self) -> None:
         """Ask for the engine's models; start LiteLLM when everything is its, to be ready."""
-        await self.models.refresh()
-        if self._relay_off and self.litellm is not None:
+        await self.upstreams.refresh()
+        if self._all_litellms and self.litellm is not None:
             try:
                 await self.litellm.upstream()
             except SuiteError as exc:
                 logger.warning("%s %s", exc.message, exc.hint)
 
     async def close(self) -> None:
-        self.relay.close()
+        self.upstreams.close()
         if self._log is not None:
             self._log.flush()
         if self.litellm is not None:
@@ -116,11 +116,14 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
-        api = api_of(path)
+        endpoint = self._endpoints.get(path)
+        if endpoint is None:
+            path = canonical(path)
+            endpoint = self._endpoints.get(path)
         request_id = _request_id(header(scope, b"x-request-id"))
         call = Call(
             send=send,
-            api=api,
+            envelope=envelope_of(path) if endpoint is None else endpoint.envelope,
             method=scope["method"],
             path=path,
             query=scope["query_string"].decode("ascii"),
@@ -129,12 +132,14 @@ class Gateway:
         )
         self.metrics.in_flight += 1
         try:
-            await self._admit(call, scope, receive)
+            await self._admit(call, endpoint, scope, receive)
         except asyncio.CancelledError:
             call.hung_up = True
             raise
         except ClientGone:
             call.hung_up = True
+        except Refused as exc:
+            await self._answer_error(call, exc.http_status, exc.error)
         except SuiteError as exc:
             if (wait := exc.details.get("retry_after")) is not None:
                 call.headers.append((b"retry-after", b"%d" % wait))
@@ -153,140 +158,142 @@ class Gateway:
             if self._log is not None and not call.path.startswith("/health"):
                 self._log.add(call, now)
 
-    async def _admit(self, call: Call, scope: Scope, receive: Receive) -> None:
+    async def _admit(
+        self, call: Call, endpoint: Endpoint | None, scope: Scope, receive: Receive
+    ) -> None:
         verdict = self.guard.check(scope["headers"])
-        if isinstance(verdict, Refusal) and verdict.status == 401 and call.path in _KEYLESS:
-            verdict = Admitted(key=None, origin=None)
-        if isinstance(verdict, Refusal):
-            if verdict.status == 401 and await self._litellm_judges(call, scope, receive):
-                return
+        if isinstance(verdict, Refusal) and verdict.status != 401:
             await self._refuse(call, verdict.status, verdict.message, verdict.code)
             return
-        if verdict.origin is not None:
-            call.headers += cors_headers(verdict.origin)
-        call.key = verdict.key
-        await self._dispatch_within_limits(call, scope, receive)
-
-    async def _litellm_judges(self, call: Call, scope: Scope, receive: Receive) -> bool:
-        """With a database, a key that we don't know may be one that LiteLLM gave out."""
-        if not self.config.litellm_keeps_keys or call.path == "/metrics":
-            return False
-        body = await read_body(scope, receive, limit=self._max_body)
-        raw = canonical(scope["raw_path"].decode("ascii"))
-        await self._to_litellm(call, raw, scope["headers"], body)
-        return True
-
-    async def _dispatch_within_limits(self, call: Call, scope: Scope, receive: Receive) -> None:
-        key = self.keyring.named(call.key) if call.key and self.keyring else None
-        entered = False
-        try:
-            if key is not None:
-                self._limits.enter(key)
-                entered = True
-            await self._dispatch(call, scope, receive)
-        finally:
-            if key is not None and entered:
-                self._limits.leave(key)
-
-    async def _dispatch(self, call: Call, scope: Scope, receive: Receive) -> None:
-        endpoint = ENDPOINTS.get(call.path)
-        if endpoint is None:
-            path = canonical(call.path)
-            endpoint = ENDPOINTS.get(path)
-            if endpoint is None:
-                await self._other(call, scope, receive, path)
-                return
+        # Host and Origin are admitted. A browser sends no key with a preflight, and a page may read
+        # why its key was refused.
+        if (origin := header(scope, b"origin")) is not None:
+            call.headers += cors_headers(origin)
         if call.method == "OPTIONS":
             await self._preflight(call, scope)
+            return
+        if not isinstance(verdict, Refusal):
+            call.key = verdict.key
+        elif call.path not in _KEYLESS:
+            # With a database, a key that we don't know may be one that LiteLLM gave out.
+            if self.config.litellm_keeps_keys and call.path != "/metrics":
+                await self._pass_to_litellm(call, scope, receive)
+            else:
+                await self._refuse(call, verdict.status, verdict.message, verdict.code)
+            return
+        key = self.keyring.named(call.key) if call.key and self.keyring else None
+        if key is None:
+            await self._dispatch(call, endpoint, scope, receive)
+            return
+        self._limits.enter(key)
+        try:
+            await self._dispatch(call, endpoint, scope, receive)
+        finally:
+            self._limits.leave(key)
+
+    async def _dispatch(
+        self, call: Call, endpoint: Endpoint | None, scope: Scope, receive: Receive
+    ) -> None:
+        if endpoint is None:
+            await self._other(call, scope, receive)
         elif call.method != "POST":
             call.headers.append((b"allow", b"POST, OPTIONS"))
             await self._refuse(call, 405, f"{call.path} takes POST.", "method_not_allowed")
         else:
+            call.route = endpoint.route.path
             body = await read_body(scope, receive, limit=self._max_body)
-            await self._model_call(call, endpoint, scope["headers"], body)
+            await self._model_call(call, endpoint, scope["headers"], Request.read(body))
 
     async def _model_call(
-        self, call: Call, endpoint: Endpoint, headers: list[tuple[bytes, bytes]], body: bytes
+        self, call: Call, endpoint: Endpoint, headers: Headers, request: Request
     ) -> None:
-        call.route = endpoint.route
-        name = read_request(body).get("model")
-        if call.api == "ollama" and isinstance(name, str):
-            name = public_name(name)
-        if name is None and endpoint.model_optional:
-            name = self._default_model(code=endpoint.prefers_code)
+        name = request.parsed.get("model")
+        if name is None and (default := self._default_model(endpoint.route)) is not None:
+            name = default
+            request = request.naming(name)
         if not isinstance(name, str) or not name:
             message = "you must provide a model parameter"
             await self._refuse(call, 400, message, "missing_model", param="model")
             return
+        if not endpoint.spoken_by_litellm:
+            name = public_name(name)
         route = self.config.find(name)
         if route is None:
-            status, text = unknown_model(call, name, self.config.routes)
-            await plain_answer(call.send, status, text, call)
+            names = ", ".join(sorted(self.config.routes))
+            message = f"The model {name!r} does not exist. Models here: {names}."
+            await self._refuse(call, 404, message, "model_not_found", param="model")
             return
         call.model, call.kind = route.public, route.kind
         if route.kind == "litellm":
-            await self._to_litellm(call, endpoint.route, headers, body, name)
+            target = Target(public=name, engine=name)
+            if endpoint.spoken_by_litellm:
+                path, asked = endpoint.route.path, Asked(endpoint, request, target)
+            else:
+                asked = ask(self._endpoints, endpoint, request, target)
+                path = asked.path
+            await self._to_litellm(call, asked, path, headers)
             return
-        engine = self.models.engine_name(name if route.engine == "*" else route.engine)
-        call.context_limit = self.models.context(engine)
-        target = Target(public=name, engine=engine)
-        await self.relay.serve(call, route, target, headers, body, endpoint.lane)
+        member = self.upstreams.choose(route)
+        engine = member.models.engine_name(name if route.engine == "*" else route.engine)
+        call.context_limit = member.models.context(engine)
+        asked = ask(self._endpoints, endpoint, request, Target(public=name, engine=engine))
+        if asked.reply is not None:
+            await self._answer(call, 200, asked.reply)
+            return
+        sent = forwarded(call, route.api_key, headers)
+        exchange = Exchange(call, asked, sent, self._pace, local=True)
+        await exchange.run(member.place(engine, endpoint.route.queue))
 
-    async def _to_litellm(
-        self, call: Call, path: str, headers: list[tuple[bytes, bytes]], body: bytes,
-        model: str | None = None,
-    ) -> None:  # fmt: skip
+    async def _to_litellm(self, call: Call, asked: Asked, path: str, headers: Headers) -> None:
         if self.litellm is None:
             raise GatewayError("This gateway was started without LiteLLM.")
+        if asked.reply is not None:
+            await self._answer(call, 200, asked.reply)
+            return
         call.kind = "litellm"
+        if self.litellm.keeps_keys:  # it judges the client's own key
+            sent = forwarded(call, None, headers)
+            sent += [pair for pair in headers if pair[0] in KEY_HEADERS]
+        else:
+            sent = forwarded(call, self.litellm.key, headers)
         target = f"{path}?{call.query}" if call.query else path
-        await self.relay.serve_litellm(call, self.litellm, target, headers, body, model)
+        exchange = Exchange(call, asked, sent, self._pace, local=False, target=target)
+        await exchange.run(self.litellm.place())
 
-    def _default_model(self, *, code: bool) -> str | None:
-        local = [name for name, route in self.config.routes.items() if route.kind == "local"]
-        if code and "local-code" in local:
+    async def _pass_to_litellm(self, call: Call, scope: Scope, receive: Receive) -> None:
+        """Hand over a request as it came, whatever it is about."""
+        body = await read_body(scope, receive, limit=self._max_body)
+        path = canonical(scope["raw_path"].decode("ascii"))
+        endpoint = Endpoint(Route(path, "generate", "none"), envelope=call.envelope)
+        asked = Asked(endpoint, Request.of_any(body), Target("", ""))
+        await self._to_litellm(call, asked, path, scope["headers"])
+
+    def _default_model(self, route: Route) -> str | None:
+        """The name for a request that says none."""
+        local = [name for name, found in self.config.routes.items() if found.kind == "local"]
+        if route.prefers_code and "local-code" in local:
             return "local-code"
-        return local[0] if local else None
+        return local[0] if local and not route.path.startswith(("/v1/", "/api/")) else None
 
-    async def _other(self, call: Call, scope: Scope, receive: Receive, path: str) -> None:
-        if call.method == "OPTIONS":
-            await self._preflight(call, scope)
-            return
-        page = await self._pages.get(path) if call.method in {"GET", "HEAD"} else None
-        if path == "/api/show" and call.method == "POST":
-            asked = read_request(await read_body(scope, receive, limit=self._max_body))
+    async def _other(self, call: Call, scope: Scope, receive: Receive) -> None:
+        page = await self._pages.get(call.path) if call.method in {"GET", "HEAD"} else None
+        if call.path == "/api/show" and call.method == "POST":
+            asked = Request.read(await read_body(scope, receive, limit=self._max_body)).parsed
             page = await self._pages.show(str(asked.get("model") or asked.get("name") or ""))
-        if page is None:
-            if self._is_litellms(path):
-                body = await read_body(scope, receive, limit=self._max_body)
-                raw = canonical(scope["raw_path"].decode("ascii"))
-                await self._to_litellm(call, raw, scope["headers"], body)
-                return
+        if page is not None:
+            call.headers.append((b"cache-control", b"no-store"))
+            await self._answer(call, page.status, page.body, page.content_type)
+        elif self.litellm and not self._all_local and self.litellm.serves(call.path):
+            await self._pass_to_litellm(call, scope, receive)
+        else:
             await self._refuse(call, 404, f"There is no {call.path} here.", "not_found")
-            return
-        call.status = page.status
-        headers = [(b"cache-control", b"no-store"), *call.headers]
-        await answer(
-            call.send, page.status, page.body, headers=headers, content_type=page.content_type
-        )
 
     def _is_ready(self) -> bool:
-        return not self._relay_off or (self.litellm is not None and self.litellm.started)
-
-    def _is_litellms(self, path: str) -> bool:
-        """Whether a path that is not relayed (images, files, audio) goes to LiteLLM.
-
-        Its pages for keys and budgets are reached only when it keeps them (a database is set).
-        """
-        if self.litellm is None or all(r.kind == "local" for r in self.config.every_route()):
-            return False
-        return is_litellms(path) or self.config.litellm_keeps_keys
+        return not self._all_litellms or (self.litellm is not None and self.litellm.started)
 
     async def _preflight(self, call: Call, scope: Scope) -> None:
-        origin = header(scope, b"origin")
         asked = header(scope, b"access-control-request-headers") or b""
-        own = [pair for pair in call.headers if not pair[0].startswith((b"access-", b"vary"))]
-        call.headers = own + cors_headers(origin, asked)
+        call.headers = call.headers[:1] + cors_headers(header(scope, b"origin"), asked)
         call.status = 204
         await call.send({"type": "http.response.start", "status": 204, "headers": call.headers})
         await call.send({"type": "http.response.body", "body": b""})
@@ -294,9 +301,18 @@ class Gateway:
     async def _refuse(
         self, call: Call, status: int, message: str, code: str, param: str | None = None
     ) -> None:
-        call.error = code
-        body = error_body(call.api, status, message, code=code, param=param)
-        await plain_answer(call.send, status, body, call)
+        await self._answer_error(call, status, error_for(status, message, code=code, param=param))
+
+    async def _answer_error(self, call: Call, status: int, error: Mapping[str, Any]) -> None:
+        call.error = str(error["code"] or "invalid_request")
+        await self._answer(call, status, call.envelope.body(status, error))
+
+    async def _answer(
+        self, call: Call, status: int, body: bytes, content_type: bytes = JSON
+    ) -> None:
+        """An answer of the gateway's own."""
+        call.status = status
+        await answer(call.send, status, body, headers=call.headers, content_type=content_type)
 
 
 def _request_id(given: bytes | None) -> str:

@@ -1,0 +1,44 @@
+"""/v1/responses: OpenAI's Responses API over chat completions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from local_ai_suite.gateway.protocols.endpoint import Endpoint
+from local_ai_suite.gateway.protocols.errors import Envelope
+from local_ai_suite.wire.routes import llama_server
+
+from .answer import ResponseShape, whole_response
+from .request import Tools, chat_request, read_tools
+from .stream import ResponseStream
+
+if TYPE_CHECKING:
+    from local_ai_suite.gateway.protocols.endpoint import Asked
+    from local_ai_suite.gateway.protocols.errors import Error
+
+
+class ResponsesEnvelope(Envelope):
+    """OpenAI's errors; but a stream that failed before its first event is a failed response."""
+
+    def event(self, error: Error) -> bytes:
+        return ResponseStream(ResponseShape({}, Tools(), "")).fail(error)
+
+
+def responses(asked: Asked) -> None:
+    """Every request, as a chat completion. Raises Refused."""
+    request = asked.edit()
+    tools = read_tools(request)
+    asked.send("/v1/chat/completions", chat_request(request, tools))
+    shape = ResponseShape(request, tools, asked.target.public)
+    asked.translate(
+        lambda completion: whole_response(shape, completion),
+        lambda: ResponseStream(shape),
+        says_name=True,
+    )
+
+
+ENDPOINTS = (
+    Endpoint(
+        llama_server("/v1/responses"), translations=(responses,), envelope=ResponsesEnvelope()
+    ),
+)
