@@ -14,6 +14,7 @@ import pytest
 from local_ai_suite.catalog.catalog import configured_models
 from local_ai_suite.demo import write_scripted_gguf
 from local_ai_suite.engine import watch
+from local_ai_suite.engine.abilities import TemplateMemory
 from local_ai_suite.engine.ledger import Phase
 from local_ai_suite.engine.llama_server import Launch
 from local_ai_suite.engine.planning import FitPlanner
@@ -55,7 +56,8 @@ async def _run(paths: Paths, story: Story) -> None:
     slots = SlotStore(paths.state / "slots")
     launch = Launch(
         found=found, log_folder=paths.ensure_state() / "logs", slots=slots,
-        cuda_visible_devices=None, load_seconds=30, stall_seconds=SHORT, slot_seconds=SHORT,
+        templates=None, cuda_visible_devices=None, load_seconds=30,
+        stall_seconds=SHORT, slot_seconds=SHORT,
     )  # fmt: skip
     planner = FitPlanner(settings, Hardware(), engine_has_gpu=False)
     pool = Pool(
@@ -63,8 +65,9 @@ async def _run(paths: Paths, story: Story) -> None:
         on_misfit="warn",
     )  # fmt: skip
     service = EngineService(
-        settings, paths, catalog=catalog, found=found, slots=slots, planner=planner, pool=pool
-    )
+        settings, paths, catalog=catalog, found=found, slots=slots,
+        templates=TemplateMemory(paths.state, "fake"), planner=planner, pool=pool,
+    )  # fmt: skip
     try:
         await story(service)
     finally:

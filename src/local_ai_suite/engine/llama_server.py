@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from local_ai_suite.engines.find import FoundEngine
     from local_ai_suite.fit import FitPlan
 
+    from .abilities import TemplateMemory
     from .planning import Plan
     from .slots import SlotStore
 
@@ -92,6 +93,7 @@ class Launch:
     found: FoundEngine
     log_folder: Path
     slots: SlotStore | None
+    templates: TemplateMemory | None
     cuda_visible_devices: str | None
     load_seconds: float
     stall_seconds: float = STALL_SECONDS
@@ -162,6 +164,8 @@ class LlamaServer:
         except OSError as exc:
             self.kept = Kept(problem=str(exc))
             logger.warning("%s: conversations did not come back: %s", self._entry.name, exc)
+        if self._launch.templates is not None:
+            await self._launch.templates.learn(self._entry, self.ask)
         self.counters_at_start = self._counters(0.0, 0.0)
         return actual
 

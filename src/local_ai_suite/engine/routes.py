@@ -11,6 +11,7 @@ from .model import Model, status
 
 if TYPE_CHECKING:
     from local_ai_suite.catalog.catalog import ModelEntry
+    from local_ai_suite.templates import Abilities
     from local_ai_suite.wire.routes import Use
 
 FORWARDED = spellings(LLAMA_SERVER)
@@ -34,9 +35,17 @@ def mismatch(entry: ModelEntry, use: Use) -> str | None:
     return None
 
 
-def model_rows(model: Model, created: int) -> list[dict[str, Any]]:
-    """The entries of ``GET /v1/models`` for one model, one per name."""
-    meta = model_meta(model)
+def model_rows(
+    model: Model, created: int, abilities: Abilities | None = None
+) -> list[dict[str, Any]]:
+    """The entries of ``GET /v1/models`` for one model, one per name.
+
+    ``abilities``: what its chat template takes, where that is known.
+    """
+    meta = {
+        **model_meta(model),
+        "template": abilities.as_dict() if abilities is not None else None,
+    }
     return [
         {"id": name, "object": "model", "created": created, "owned_by": "local", "meta": meta}
         for name in model.entry.names

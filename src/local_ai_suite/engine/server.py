@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from local_ai_suite.wire.guard import Admitted
 
     from .lease import Lease
+    from .model import Model
     from .pool import Pool
     from .service import EngineService
 
@@ -121,13 +122,16 @@ class EngineApp:
             return self._service.running()
         if path in {"/v1/models", "/models"}:
             await self._service.refresh()
-            rows = [row for model in self._pool.models for row in model_rows(model, self._started)]
+            rows = [row for model in self._pool.models for row in self._rows(model)]
             return {"object": "list", "data": rows}
         if path.startswith(("/v1/models/", "/models/")):
             name = unquote(path.split("/models/", 1)[1])
             model = await self._service.find(name)
-            return next(row for row in model_rows(model, self._started) if row["id"] == name)
+            return next(row for row in self._rows(model) if row["id"] == name)
         return None
+
+    def _rows(self, model: Model) -> list[dict[str, Any]]:
+        return model_rows(model, self._started, self._service.templates.get(model.entry))
 
     async def _load_or_unload(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
         body = _object(await read_body(scope, receive, limit=self._limit))

@@ -13,6 +13,7 @@ from local_ai_suite.catalog.catalog import Catalog, configured_models, find_gguf
 from local_ai_suite.engines.find import FoundEngine, find_engine
 from local_ai_suite.errors import EngineError, SuiteError
 
+from .abilities import TemplateMemory
 from .bandwidth import MemorySpeed
 from .learning import FitMemory
 from .llama_server import Launch
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from local_ai_suite.hardware import Hardware
     from local_ai_suite.paths import Paths
     from local_ai_suite.settings import Settings
+    from local_ai_suite.templates import Abilities
 
     from .lease import Lease
     from .ledger import Bytes
@@ -51,12 +53,14 @@ class EngineService:
         catalog: Catalog,
         found: FoundEngine,
         slots: SlotStore,
+        templates: TemplateMemory,
         planner: FitPlanner,
         pool: Pool,
         warnings: tuple[str, ...] = (),
     ) -> None:
         self.pool = pool
         self.found = found
+        self.templates = templates
         self._settings = settings
         self._paths = paths
         self._catalog = catalog
@@ -85,10 +89,12 @@ class EngineService:
         logger.info("engine: %s %s (%s)", " ".join(found.command), found.version, found.reason)
         slots = SlotStore(paths.state / "slots")
         slots.clear()  # what a killed service left; it may have been another version
+        templates = TemplateMemory(paths.state / "templates", found.version or "unknown")
         launch = Launch(
             found=found,
             log_folder=paths.logs,
             slots=slots,
+            templates=templates,
             cuda_visible_devices=settings.cuda_visible_devices,
             load_seconds=settings.load_timeout,
         )
@@ -113,7 +119,8 @@ class EngineService:
         for warning in warnings:
             logger.warning("%s", warning)
         return cls(
-            settings, paths, catalog=catalog, found=found, slots=slots, planner=planner,
+            settings, paths, catalog=catalog, found=found, slots=slots,
+            templates=templates, planner=planner,
             pool=pool, warnings=warnings,
         )  # fmt: skip
 
@@ -181,7 +188,10 @@ class EngineService:
             "used_bytes": pool.ledger.used(),
             "learned_bytes": self._planner.learned,
             "memory_bytes_per_second": self._planner.memory_speed,
-            "models": [pool.facts(model) for model in pool.models],
+            "models": [
+                {**pool.facts(model), "template": _as_dict(self.templates.get(model.entry))}
+                for model in pool.models
+            ],
             "problems": list(self._catalog.problems),
             "warnings": list(self._warnings),
         }
@@ -189,6 +199,10 @@ class EngineService:
     async def close(self) -> None:
         await self.pool.close()
         self._slots.clear()
+
+
+def _as_dict(abilities: Abilities | None) -> dict[str, Any] | None:
+    return abilities.as_dict() if abilities is not None else None
 
 
 def gpu_warnings(machine: Hardware, found: FoundEngine, settings: Settings) -> tuple[str, ...]:

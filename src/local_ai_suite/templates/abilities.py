@@ -64,10 +64,10 @@ class Abilities:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Abilities | None:
+    def from_dict(cls, data: object) -> Abilities | None:
         """What :meth:`as_dict` wrote; ``None`` for another version's or a damaged one."""
         kinds = {item.name: type(item.default) for item in fields(cls)}
-        if data.keys() != kinds.keys():
+        if not isinstance(data, dict) or data.keys() != kinds.keys():
             return None
         if any(not isinstance(data[name], kind) for name, kind in kinds.items()):
             return None
