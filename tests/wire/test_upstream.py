@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -16,6 +19,7 @@ from local_ai_suite.wire.upstream import (
     UpstreamGarbage,
     UpstreamTimeout,
     UpstreamUnreachable,
+    forwardable,
 )
 
 Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
@@ -172,6 +176,13 @@ def test_a_stale_connection_is_replaced_once_and_only_when_nothing_was_answered(
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
         b"HTTP/1.1 200 OK\r\nx: " + b"y" * 200_000 + b"\r\n\r\n",
         b"\x00" * 100,
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\nx: y\n\n",
+        b"HTTP/1.1 200 OK\r\nx : y\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n-1\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nffffffffffffffffff\r\n",
     ],
 )
 def test_garbage_is_an_error(garbage: bytes) -> None:
@@ -263,3 +274,141 @@ def test_a_line_break_in_a_header_is_never_sent(value: bytes) -> None:
             assert fake.connections == 0
 
     asyncio.run(main())
+
+
+BEGUN = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "again"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", b"x: y\r\n"),
+        (b"HTTP/1.1 200 OK\r\nx: ", b"y" * 1000),
+        (b"", b"HTTP/1.1 100 Continue\r\nx: y\r\n\r\n"),
+        (BEGUN + b"0\r\n", b"x: y\r\n"),
+        (BEGUN + b"0\r\nx: ", b"y" * 1000),
+        (BEGUN + b"1;", b"y" * 1000),
+        (BEGUN, b"1;" + b"y" * 998 + b"\r\na\r\n"),
+    ],
+)
+def test_what_never_ends_is_garbage_within_a_few_kilobytes(before: bytes, again: bytes) -> None:
+    """Heads, interim answers, trailers and chunk extensions; each without its end."""
+    sent = 0
+
+    async def script(reader: Reader, writer: Writer) -> None:
+        nonlocal sent
+        await read_request(reader)
+        writer.write(before)
+        block = again * (10_000 // len(again))
+        while sent < 100_000_000:
+            writer.write(block)
+            sent += len(block)
+            await writer.drain()
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        async with faked(script) as (_, upstream):
+            with pytest.raises(UpstreamGarbage, match="without an end"):
+                await whole(await upstream.start("GET", "/"))
+
+    asyncio.run(main())
+    assert sent < 20_000_000  # most of it in the sockets' buffers
+
+
+def test_a_trailer_is_never_a_header() -> None:
+    async def script(reader: Reader, writer: Writer) -> None:
+        await read_request(reader)
+        writer.write(BEGUN + b"2\r\nok\r\n0\r\nset-cookie: a\r\ncontent-length: 9\r\n\r\n")
+        await reader.read(1)
+
+    async def main() -> None:
+        async with faked(script) as (_, upstream):
+            exchange = await upstream.start("GET", "/")
+            try:
+                await exchange.head()
+                assert await exchange.read_all(100) == b"ok"
+                assert exchange.headers == [(b"transfer-encoding", b"chunked")]
+            except UpstreamGarbage:
+                pass  # a trailer that would change the framing is refused by llhttp
+
+    asyncio.run(main())
+
+
+def test_a_second_answer_is_not_the_next_requests() -> None:
+    async def script(reader: Reader, writer: Writer) -> None:
+        await read_request(reader)
+        writer.write(OK + OK.replace(b"ok", b"no"))
+        await reader.read(1)
+
+    async def main() -> None:
+        async with faked(script) as (fake, upstream):
+            assert await whole(await upstream.start("GET", "/")) == b"ok"
+            assert await whole(await upstream.start("GET", "/")) == b"ok"
+            assert fake.connections == 2
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("before", [b"HTTP/1.1 200 OK\r\n", BEGUN + b"1\r\na\r\n0\r\n"])
+def test_a_head_or_trailer_that_comes_byte_by_byte_is_silence(before: bytes) -> None:
+    async def script(reader: Reader, writer: Writer) -> None:
+        await read_request(reader)
+        writer.write(before)
+        for _ in range(1000):
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    async def main() -> None:
+        async with faked(script, silence_timeout_s=0.3, sweep_s=0.02) as (_, upstream):
+            with pytest.raises(UpstreamTimeout):
+                await whole(await upstream.start("GET", "/"))
+
+    asyncio.run(main())
+
+
+def test_a_full_accept_queue_is_told_within_the_time_for_connecting() -> None:
+    """A service that hangs: its listener takes no more, and nobody says so."""
+    with socket.socket() as listener, contextlib.ExitStack() as held:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        while True:  # until the queue is full
+            client = held.enter_context(socket.socket())
+            client.settimeout(0.2)
+            try:
+                client.connect(listener.getsockname())
+            except TimeoutError:
+                break
+
+        async def main() -> None:
+            upstream = Upstream("127.0.0.1", listener.getsockname()[1], connect_timeout_s=0.2)
+            with pytest.raises(UpstreamUnreachable, match=r"within 0\.2 s"):
+                await upstream.start("GET", "/")
+            assert upstream.busy == 0
+
+        asyncio.run(main())
+
+
+def test_no_descriptor_left_is_unreachable_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with faked(lambda *_: asyncio.sleep(0)) as (_, upstream):
+
+            async def none_left(*_: object, **__: object) -> None:
+                raise OSError(errno.EMFILE, "Too many open files")
+
+            monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", none_left)
+            with pytest.raises(UpstreamUnreachable, match="Too many open files"):
+                await upstream.start("GET", "/")
+
+    asyncio.run(main())
+
+
+def test_headers_that_connection_names_stay_on_their_hop() -> None:
+    headers = [
+        (b"connection", b"close, X-Secret"),
+        (b"x-secret", b"1"),
+        (b"te", b"trailers"),
+        (b"accept", b"*/*"),
+        (b"cookie", b"c"),
+    ]
+    assert forwardable(headers, frozenset({b"cookie"})) == [(b"accept", b"*/*")]

@@ -41,7 +41,12 @@ SWEEP_S = 1.0
 MAX_IDLE = 256
 # Above this much unread data the upstream's socket is paused, below half of it resumed.
 HIGH_WATER = 256 * 1024
+# Of an answer, what is no body: its head with the interim answers before it, chunk lines, trailers.
 MAX_HEAD_BYTES = 64 * 1024
+# So much is parsed before that limit is looked at; it is how far it may be passed.
+_PARSED_AT_ONCE = 16 * 1024
+# What a chunk's size line and line ends may take before they count: 16 digits of size.
+_CHUNK_LINES = 20
 
 # Headers that belong to one connection (RFC 9110, 7.6.1) or that this client sets itself.
 HOP_BY_HOP = frozenset(
@@ -303,25 +308,10 @@ class _Connection(asyncio.Protocol):
     """A socket and the answer that is arriving on it. httptools calls the ``on_*`` methods."""
 
     __slots__ = (
-        "_bytes",
-        "_head_bytes",
-        "_loop",
-        "_parser",
-        "_touched",
-        "_transport",
-        "_upstream",
-        "_waiter",
-        "complete",
-        "error",
-        "framed",
-        "head_complete",
-        "headers",
-        "keep_alive",
-        "last_used",
-        "paused",
-        "pieces",
-        "status",
-    )
+        "_bytes", "_framing", "_loop", "_parser", "_touched", "_transport", "_upstream",
+        "_waiter", "complete", "error", "framed", "head_complete", "headers", "keep_alive",
+        "last_used", "paused", "pieces", "status",
+    )  # fmt: skip
 
     def __init__(self, upstream: Upstream, loop: asyncio.AbstractEventLoop) -> None:
         self._upstream = upstream
@@ -339,7 +329,7 @@ class _Connection(asyncio.Protocol):
         self.complete = True
 
     def _reset(self) -> None:
-        self._bytes = self._head_bytes = self.status = 0
+        self._bytes = self._framing = self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self.head_complete = self.complete = self.framed = self._touched = False
 
@@ -401,15 +391,17 @@ class _Connection(asyncio.Protocol):
         self._transport = transport  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
-        self.last_used = self._loop.time()
         if self.complete:  # data that nobody asked for
             self.abort()
             return
         self._touched = True
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
-            self.fail(UpstreamGarbage(f"{self._upstream.authority} sent no valid HTTP: {exc}."))
+        if len(data) <= _PARSED_AT_ONCE:
+            self._parse(data)
+        else:
+            whole = memoryview(data)
+            for start in range(0, len(data), _PARSED_AT_ONCE):
+                self._parse(whole[start : start + _PARSED_AT_ONCE])
+        if self.error is not None:
             return
         if self._bytes > HIGH_WATER and not self.paused and self._transport is not None:
             self.paused = True
@@ -417,6 +409,20 @@ class _Connection(asyncio.Protocol):
         waiter = self._waiter
         if waiter is not None and not waiter.done() and (self.head_complete or self.complete):
             waiter.set_result(None)
+
+    def _parse(self, data: bytes | memoryview) -> None:
+        if self.error is not None:
+            return
+        name = self._upstream.authority
+        self._framing += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
+            self.fail(UpstreamGarbage(f"{name} sent no valid HTTP: {exc}."))
+            return
+        if self._framing > MAX_HEAD_BYTES:
+            self.fail(UpstreamGarbage(f"{name} sent headers or trailers without an end."))
+        self._framing = max(self._framing, 0)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.keep_alive = False
@@ -434,10 +440,15 @@ class _Connection(asyncio.Protocol):
 
     # httptools
 
+    def on_message_begin(self) -> None:
+        if self.complete:
+            # A second answer behind the first would be taken for the next request's.
+            self.keep_alive = False
+            raise ValueError("an answer that nobody asked for")
+
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_bytes += len(name) + len(value)
-        if self._head_bytes > MAX_HEAD_BYTES:
-            raise ValueError("the headers are too long")
+        if self.head_complete:
+            return  # a trailer: nothing here may take it for a header (RFC 9110, 6.5.1)
         name = name.lower()
         if name in {b"content-length", b"transfer-encoding"}:
             self.framed = True
@@ -451,19 +462,34 @@ class _Connection(asyncio.Protocol):
         self.keep_alive = self._parser.should_keep_alive()
         self.framed = self.framed or status in {204, 304}
         self.head_complete = True
+        self._framing = 0
+        self.last_used = self._loop.time()
+
+    def on_chunk_header(self) -> None:
+        self._framing -= _CHUNK_LINES
 
     def on_body(self, body: bytes) -> None:
+        self._framing -= len(body)
         self.pieces.append(body)
         self._bytes += len(body)
+        self.last_used = self._loop.time()
 
     def on_message_complete(self) -> None:
-        if not self.head_complete:
-            self._reset()  # an interim answer
-            self._touched = True
+        if not self.head_complete:  # an interim answer; its bytes still count
+            self.headers.clear()
+            self.framed = False
         else:
             self.complete = True
 
 
 def forwardable(headers: Iterable[tuple[bytes, bytes]], without: frozenset[bytes]) -> Headers:
-    """``headers`` without hop-by-hop ones and those in ``without``, for the other side."""
-    return [pair for pair in headers if pair[0] not in HOP_BY_HOP and pair[0] not in without]
+    """``headers`` without hop-by-hop ones and those in ``without``, for the other side.
+
+    Also without those that ``Connection`` names as meant for this hop only (RFC 9110, 7.6.1).
+    """
+    headers = list(headers)
+    dropped = HOP_BY_HOP | without
+    for name, value in headers:
+        if name == b"connection":
+            dropped |= {token.strip().lower() for token in value.split(b",")}
+    return [pair for pair in headers if pair[0] not in dropped]
