@@ -163,6 +163,10 @@ class Server:
         )
         self._servers: list[asyncio.Server] = []
 
+    def connections(self) -> int:
+        """How many clients are connected now."""
+        return len(self._state.connections)
+
     async def start(self) -> None:
         """Accept connections."""
         loop = asyncio.get_running_loop()

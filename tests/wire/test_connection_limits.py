@@ -1,0 +1,475 @@
+"""Every state of a client's connection has an end: in time, in bytes, in number; and a hang-up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import resource
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+import psutil
+import pytest
+import uvloop
+from http_corpus import CORPUS, PATH, SECOND
+
+from local_ai_suite.wire.asgi import App, Receive, Scope, Send, answer, read_body
+from local_ai_suite.wire.serve import Server, listen
+
+GET = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n"
+LAST = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+EXPECTING = (
+    b"POST / HTTP/1.1\r\nhost: localhost\r\nexpect: 100-CONTINUE\r\ncontent-length: 2\r\n\r\n"
+)
+OLD = b"GET / HTTP/1.0\r\n\r\n"
+
+
+class Slow:
+    """An application that answers after ``seconds``, and keeps count of who left it."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.begun, self.left = asyncio.Semaphore(0), asyncio.Semaphore(0)
+        self.left_at = 0.0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.begun.release()
+        try:
+            await asyncio.sleep(self.seconds)
+        except asyncio.CancelledError:
+            self.left_at = time.monotonic()
+            self.left.release()
+            raise
+        await answer(send, 200, b"slow answer")
+
+
+async def ok(scope: Scope, receive: Receive, send: Send) -> None:
+    await read_body(scope, receive, limit=10**6)
+    await answer(send, 200, b"ok")
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for ``condition``; the test's own bound ends it."""
+    while not condition():  # noqa: ASYNC110 (it asks another's state, which has no event)
+        await asyncio.sleep(0.01)
+
+
+def run(main: Callable[[], Coroutine[Any, Any, None]], loop: str = "uvloop") -> None:
+    """``main`` on the event loop that the services run on, or on asyncio's own."""
+    factory = uvloop.new_event_loop if loop == "uvloop" else None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main())
+
+
+both_loops = pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+
+
+@asynccontextmanager
+async def served(app: App, **options: float | int) -> AsyncIterator[Server]:
+    async with asyncio.timeout(30), Server(app, listen("127.0.0.1", 0), **options) as server:
+        yield server
+
+
+@asynccontextmanager
+async def client(
+    server: Server, sent: bytes = b""
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    try:
+        writer.write(sent)
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+# A client that ends its side
+
+
+@both_loops
+@pytest.mark.parametrize("sent", [GET, OLD])
+def test_a_half_closed_client_gets_its_answer(sent: bytes, loop: str) -> None:
+    async def main() -> None:
+        async with served(Slow(0.3)) as server, client(server, sent) as (reader, writer):
+            writer.write_eof()
+            assert (await reader.read()).endswith(b"\r\n\r\nslow answer")
+
+    run(main, loop)
+
+
+@both_loops
+def test_a_half_closed_client_gets_all_of_its_pipelined_answers(loop: str) -> None:
+    async def main() -> None:
+        async with served(Slow(0.05)) as server, client(server, GET * 3) as (reader, writer):
+            writer.write_eof()
+            assert (await reader.read()).count(b"slow answer") == 3
+
+    run(main, loop)
+
+
+@both_loops
+@pytest.mark.parametrize("sent", [GET, OLD, GET * 3])
+def test_a_client_that_is_gone_frees_its_request_though_it_looks_half_closed(
+    sent: bytes, loop: str
+) -> None:
+    async def main() -> None:
+        app = Slow(60)
+        async with served(app) as server:
+            async with client(server, sent):
+                await app.begun.acquire()
+            gone = time.monotonic()
+            await app.left.acquire()
+            # HTTP/1.0 has no interim answers to ask it by: it is given two seconds.
+            assert app.left_at - gone < (5.0 if sent == OLD else 1.0)
+
+    run(main, loop)
+
+
+@both_loops
+def test_a_client_that_leaves_a_begun_answer_frees_it_at_once(loop: str) -> None:
+    async def main() -> None:
+        left = asyncio.Event()
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"first", "more_body": True})
+            try:
+                await asyncio.sleep(60)
+            finally:
+                left.set()
+
+        async with served(app) as server:
+            async with client(server, GET) as (reader, _):
+                await reader.readuntil(b"first")
+            await left.wait()
+
+    run(main, loop)
+
+
+# Time
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\nfffff\r\n",
+        b"POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n1;",
+        b"POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx: ",
+        b"GET / HTTP/1.1\r\nhost: localhost\r\nx: ",
+        b"GET /",
+    ],
+)
+def test_what_comes_byte_by_byte_is_a_408_in_time_whatever_it_is(begun: bytes) -> None:
+    """Slow heads, bodies, chunk extensions and trailers, for an application without a bound."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["more_body"]:
+            pass
+        await answer(send, 200, b"ok")
+
+    async def main() -> None:
+        limits = {"head_timeout_s": 0.4, "body_timeout_s": 0.4}
+        async with served(app, **limits) as server, client(server, begun) as (reader, writer):
+
+            async def drip() -> None:
+                while True:
+                    writer.write(b"1")
+                    await asyncio.sleep(0.02)
+
+            dripping = asyncio.ensure_future(drip())
+            try:
+                assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
+            finally:
+                dripping.cancel()
+
+    run(main)
+
+
+def test_a_slow_and_steady_reader_gets_all_of_a_large_answer() -> None:
+    size = 24 * 1024 * 1024
+
+    async def main() -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await answer(send, 200, b"x" * size)
+
+        async with served(app, stall_s=0.5) as server:
+            loop = asyncio.get_running_loop()
+            with socket.socket() as reader:
+                reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 * 1024)
+                reader.setblocking(False)
+                await loop.sock_connect(reader, ("127.0.0.1", server.port))
+                await loop.sock_sendall(reader, LAST)
+                got, begun = 0, time.monotonic()
+                while piece := await loop.sock_recv(reader, 1 << 20):
+                    got += len(piece)
+                    await asyncio.sleep(0.04)
+                assert got > size
+                assert time.monotonic() - begun > 0.6, "it was not slow, so it shows nothing"
+
+    run(main)
+
+
+def test_a_finished_answer_that_nobody_takes_is_dropped() -> None:
+    async def main() -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await answer(send, 200, b"x" * 50_000_000)
+
+        async with served(app, stall_s=0.3) as server, client(server, GET) as (_, writer):
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            await until(lambda: server.connections() == 1)
+            await until(lambda: server.connections() == 0)
+
+    run(main)
+
+
+def test_stopping_lets_a_client_read_to_the_end_what_is_already_written() -> None:
+    size = 40 * 1024 * 1024
+
+    async def main() -> None:
+        written = asyncio.Event()
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await answer(send, 200, b"x" * size)
+            written.set()
+
+        async with served(app) as server, client(server, GET) as (reader, _):
+            await written.wait()
+            stopping = asyncio.ensure_future(server.stop(20))
+            got = 0
+            while piece := await reader.read(1 << 20):
+                got += len(piece)
+                await asyncio.sleep(0.005)
+            assert got > size
+            await stopping
+
+    run(main)
+
+
+def test_one_writer_that_gives_up_does_not_cancel_the_other() -> None:
+    """A heartbeat and an answer wait for the same slow client; the heartbeat is called off."""
+
+    async def main() -> None:
+        done = asyncio.Event()
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            part = {"type": "http.response.body", "body": b"x" * 30_000_000, "more_body": True}
+            await send(part)
+            heartbeat = asyncio.ensure_future(send(part))
+            last = asyncio.ensure_future(send({"type": "http.response.body", "body": b"end"}))
+            await asyncio.sleep(0.05)
+            assert not heartbeat.done()
+            heartbeat.cancel()
+            await last
+            done.set()
+
+        async with served(app) as server, client(server, GET) as (reader, _):
+            await asyncio.sleep(0.1)
+            got = b""
+            while not got.endswith(b"end\r\n0\r\n\r\n"):
+                got = got[-20:] + await reader.read(1 << 20)
+            await done.wait()
+
+    run(main)
+
+
+# Order and number
+
+
+def test_a_fault_behind_a_good_request_is_told_after_its_answer() -> None:
+    async def main() -> None:
+        async with (
+            served(Slow(0.1)) as server,
+            client(server, GET + b"nonsense\r\n\r\n") as (reader, _),
+        ):
+            got = await reader.read()
+            assert got.startswith(b"HTTP/1.1 200 ")
+            assert got.index(b"slow answer") < got.index(b"HTTP/1.1 400 ")
+
+    run(main)
+
+
+def test_an_expectation_is_met_before_the_body_comes() -> None:
+    async def main() -> None:
+        async with served(ok) as server, client(server, EXPECTING) as (reader, writer):
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            writer.write(b"hi")
+            assert (await reader.readuntil(b"\r\n\r\nok")).startswith(b"HTTP/1.1 200 ")
+
+    run(main)
+
+
+def test_a_new_client_takes_the_place_of_the_one_that_was_idle_longest() -> None:
+    async def main() -> None:
+        async with served(ok, max_connections=3) as server, contextlib.AsyncExitStack() as open_:
+            idle = [await open_.enter_async_context(client(server)) for _ in range(3)]
+            await until(lambda: server.connections() == 3)
+            reader, _ = await open_.enter_async_context(client(server, GET))
+            assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200 ")
+            with contextlib.suppress(ConnectionError):
+                assert await idle[0][0].read() == b""
+            idle[2][1].write(GET)
+            assert (await idle[2][0].readuntil(b"ok")).startswith(b"HTTP/1.1 200 ")
+            assert server.connections() == 3
+
+    run(main)
+
+
+def test_when_all_are_busy_a_new_client_is_told_so_and_a_flood_is_cut_off() -> None:
+    async def main() -> None:
+        app = Slow(60)
+        async with served(app, max_connections=2) as server, contextlib.AsyncExitStack() as open_:
+            for _ in range(2):
+                await open_.enter_async_context(client(server, GET))
+                await app.begun.acquire()
+            async with client(server, GET) as (reader, _):
+                got = await reader.read()
+            head, _, body = got.partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 503 ")
+            assert b"retry-after: 1" in head
+            assert orjson.loads(body)["error"]["code"] == "too_many_connections"
+            flood = [await open_.enter_async_context(client(server)) for _ in range(200)]
+            await asyncio.sleep(0.1)
+            assert server.connections() < 50
+            assert len(flood) == 200
+
+    run(main)
+
+
+# A service in a process of its own, as it runs
+
+
+SERVICE = """
+import os, sys
+from local_ai_suite.wire.asgi import answer, read_body
+from local_ai_suite.wire.serve import Server, listen, run
+
+held = []
+
+async def app(scope, receive, send):
+    await read_body(scope, receive, limit=10**6)
+    if scope["path"] == "/take-all-descriptors":
+        try:
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+        except OSError:
+            pass
+    if scope["path"] == "/give-them-back":
+        while held:
+            os.close(held.pop())
+    await answer(send, 200, b"up")
+
+async def main(stopping):
+    server = Server(app, listen("127.0.0.1", 0))
+    print(server.port, flush=True)
+    await server.serve_until(stopping)
+    return 0
+
+sys.exit(run(main))
+"""
+
+
+class Process:
+    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
+        self.facts, self.port = psutil.Process(process.pid), port
+
+    def ask(self, path: bytes = b"/", on: socket.socket | None = None) -> bytes:
+        with contextlib.ExitStack() as opened:
+            if on is None:
+                on = opened.enter_context(socket.create_connection(("127.0.0.1", self.port), 10))
+            on.sendall(b"GET %b HTTP/1.1\r\nhost: localhost\r\n\r\n" % path)
+            got = b""
+            while not got.endswith(b"up") and (piece := on.recv(65536)):
+                got += piece
+            return got
+
+    def send(self, data: bytes) -> None:
+        """Send ``data``, end our side, read to the end."""
+        with (
+            socket.create_connection(("127.0.0.1", self.port), 10) as open_,
+            contextlib.suppress(ConnectionError, TimeoutError),
+        ):
+            open_.settimeout(5)
+            open_.sendall(data)
+            open_.shutdown(socket.SHUT_WR)
+            while open_.recv(1 << 20):
+                pass
+
+
+@contextlib.contextmanager
+def process(descriptors: int | None = None) -> Iterator[Process]:
+    limit = f"import resource; resource.setrlimit(7, ({descriptors}, {descriptors}))\n"
+    script = (limit if descriptors else "") + SERVICE
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as child:
+        try:
+            assert child.stdout is not None
+            yield Process(child, int(child.stdout.readline()))
+            assert child.poll() is None, "the service died"
+        finally:
+            child.kill()
+
+
+def test_ten_thousand_idle_connections_cost_little_and_lock_nobody_out() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    count = min(10_000, hard - 500)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 12_000), hard))
+    try:
+        with process() as service, contextlib.ExitStack() as open_:
+            assert service.ask().endswith(b"up")
+            before = service.facts.memory_info().rss
+            for _ in range(count):
+                open_.enter_context(socket.create_connection(("127.0.0.1", service.port), 10))
+            assert service.ask().endswith(b"up")
+            grown = service.facts.memory_info().rss - before
+            assert grown < count * 8 * 1024
+            assert service.facts.num_fds() < count + 300
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_service_with_few_descriptors_holds_fewer_connections_and_serves_all_the_same() -> None:
+    with process(descriptors=160) as service, contextlib.ExitStack() as open_:
+        for _ in range(300):
+            open_.enter_context(socket.create_connection(("127.0.0.1", service.port), 10))
+        assert service.ask().endswith(b"up")
+        assert service.facts.num_fds() < 100
+
+
+def test_a_service_without_descriptors_refuses_at_once_rests_and_recovers() -> None:
+    with process(descriptors=300) as service:
+        with socket.create_connection(("127.0.0.1", service.port), 10) as kept:
+            assert service.ask(b"/take-all-descriptors", kept).endswith(b"up")
+            for _ in range(5):
+                with contextlib.suppress(ConnectionError):
+                    assert service.ask() == b""
+            used = service.facts.cpu_times().user
+            time.sleep(0.5)
+            assert service.facts.cpu_times().user - used < 0.2, "it spins"
+            assert service.ask(b"/give-them-back", kept).endswith(b"up")
+        assert service.ask().endswith(b"up")
+
+
+def test_random_bytes_leave_the_service_small_and_answering() -> None:
+    """Streams that begin as the corpus does and go on at random; a ceiling on memory."""
+    seed = random.randrange(2**32)
+    dice = random.Random(seed)
+    tails = [b"x: y\r\n", b"a", b"1\r\nb\r\n", b"1;ext\r\nb\r\n", b"\r\n", SECOND, b"\x00\xff"]
+    starts = [case.sent for case in CORPUS if len(case.sent) < 2_000]
+    starts.append(b"POST " + PATH + b" HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n")
+    with process() as service:
+        assert service.ask().endswith(b"up")
+        before = service.facts.memory_info().rss
+        for _ in range(150):
+            start = dice.choice(starts)
+            tail = dice.choice(tails) * dice.randint(0, 60_000)
+            service.send(start[: dice.randint(0, len(start))] + tail)
+        assert service.ask().endswith(b"up"), f"seed {seed}"
+        grown = service.facts.memory_info().rss - before
+        assert grown < 48 * 2**20, f"seed {seed}: {grown / 2**20:.0f} MiB"
