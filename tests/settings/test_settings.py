@@ -20,6 +20,8 @@ WRONG = {
     "REQUIRE_KEY": ["maybe", "2", "yes please"],
     "LITELLM_MASTER_KEY": ["short", "has a space in it", "schlüssel-mit-umlaut", "line\nbreak-key"],
     "ALLOWED_HOSTS": ["http://a", "a b", "a:80,b", "a/b"],
+    "ALLOWED_ORIGINS": ["chat.example", "https://a/b", "https://*", "http://*", "null", "*",
+                        "https://a b", "https://u@a", "https://a:port", "://a", "https://"],
     "MODELS_DIR": ["two\nlines", "a\x00b", "D:\\models", "c:/models", "\\\\nas\\models",
                    "~nobody-here/models"],
     "CHAT_MODEL": ["two\nlines", "~nobody-here/a.gguf"],

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from local_ai_suite.wire.guard import Admitted, Guard, Refusal, cors_headers, host_set, single_key
+from local_ai_suite.wire.guard import (
+    Admitted,
+    Guard,
+    Refusal,
+    cors_headers,
+    host_set,
+    origin_set,
+    single_key,
+)
 
 OPEN = Guard()
 KEYED = Guard(require_key=True, key_check=single_key("secret"))
@@ -47,6 +55,14 @@ def test_a_foreign_host_is_refused(host: bytes) -> None:
     verdict = OPEN.check([(b"host", host)])
     assert isinstance(verdict, Refusal)
     assert (verdict.status, verdict.code) == (403, "host_not_allowed")
+
+
+def test_two_origins_are_refused() -> None:
+    origins = [(b"origin", b"http://localhost"), (b"origin", b"https://evil.example")]
+    for headers in (origins, origins[::-1], [origins[0], origins[0]]):
+        verdict = OPEN.check([(b"host", b"localhost"), *headers])
+        assert isinstance(verdict, Refusal)
+        assert (verdict.status, verdict.code) == (400, "bad_origin")
 
 
 def test_two_host_headers_are_refused() -> None:
@@ -93,6 +109,69 @@ def test_a_page_from_elsewhere_is_refused_even_with_the_key(origin: bytes) -> No
     verdict = KEYED.check(headers)
     assert isinstance(verdict, Refusal)
     assert (verdict.status, verdict.code) == (403, "origin_not_allowed")
+
+
+ALLOWED = [
+    "https://Chat.example/",
+    "http://pc.local:3000",
+    "chrome-extension://abcdefgh",
+    "moz-extension://*",
+    "https://[fd00::1]:8443",
+    "https://usual.example:443",
+]
+
+
+@pytest.mark.parametrize(
+    ("origin", "admitted"),
+    [
+        (b"https://chat.example", True),
+        (b"https://chat.example:443", True),
+        (b"http://chat.example", False),
+        (b"https://chat.example:444", False),
+        (b"https://chat.example.evil.example", False),
+        (b"https://evil.chat.example", False),
+        (b"https://chat.example@evil.example", False),
+        (b"https://chat.example/evil", False),
+        (b"https://chat.example https://evil.example", False),
+        (b"http://pc.local:3000", True),
+        (b"http://pc.local", False),
+        (b"chrome-extension://abcdefgh", True),
+        (b"chrome-extension://other", False),
+        (b"chrome-extension://*", False),
+        (b"moz-extension://1f2e3d4c-0000-4000-8000-123456789abc", True),
+        (b"safari-web-extension://1", False),
+        (b"vscode-webview://1abc", True),
+        (b"https://[fd00::1]:8443", True),
+        (b"https://usual.example", True),
+        (b"null", False),
+        (b"*", False),
+        (b"https://*", False),
+    ],
+)
+def test_allowed_origins_are_further_pages_and_extensions_and_no_others(
+    origin: bytes, admitted: bool
+) -> None:
+    guard = Guard(allowed_origins=origin_set(ALLOWED))
+    verdict = guard.check([(b"host", b"localhost"), (b"origin", origin)])
+    assert isinstance(verdict, Admitted) == admitted
+
+
+def test_the_refusal_names_the_setting_and_the_origin_to_add() -> None:
+    page = [(b"host", b"localhost"), (b"origin", b"chrome-extension://abc")]
+    refusal = OPEN.check(page)
+    assert isinstance(refusal, Refusal)
+    assert "add chrome-extension://abc to ALLOWED_ORIGINS in .env" in refusal.message
+    named = refusal.message.partition("add ")[2].partition(" to")[0]
+    assert isinstance(Guard(allowed_origins=origin_set([named])).check(page), Admitted)
+
+
+def test_a_preflight_of_an_admitted_page_is_whole() -> None:
+    headers = dict(cors_headers(b"https://chat.example", b"x-stainless-os, authorization"))
+    assert headers[b"access-control-allow-origin"] == b"https://chat.example"
+    assert headers[b"access-control-allow-headers"] == b"x-stainless-os, authorization"
+    assert b"DELETE" in headers[b"access-control-allow-methods"]
+    assert headers[b"access-control-allow-private-network"] == b"true"
+    assert cors_headers(None, b"x") == []
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def _hint(status: int, model: str | None) -> str:
     if status == 401:
         return "LITELLM_MASTER_KEY in .env must be the key that the running server has."
     if status == 403:
-        return "The server refuses this Host or Origin: ALLOWED_HOSTS in .env."
+        return "The server refuses this Host or Origin: ALLOWED_HOSTS or ALLOWED_ORIGINS in .env."
     if status == 404 and model:
         return f"Is {model} there? `lais ai --models` lists the models."
     if status == 413:

@@ -22,7 +22,7 @@ from local_ai_suite.paths import find_paths
 from local_ai_suite.settings import load_settings
 from local_ai_suite.wire.asgi import BodyError, ClientGone, answer, header, read_body
 from local_ai_suite.wire.envelope import api_of, error_body, error_event, from_error
-from local_ai_suite.wire.guard import Guard, Refusal, cors_headers, host_set, single_key
+from local_ai_suite.wire.guard import Guard, Refusal, cors_headers, host_set, origin_set, single_key
 from local_ai_suite.wire.serve import Server, listen, run
 from local_ai_suite.wire.upstream import UpstreamError, forwardable
 
@@ -65,6 +65,7 @@ class EngineApp:
         self._started = int(time.time())
         self._guard = Guard(
             allowed_hosts=host_set((*settings.allowed_hosts, "inference")),
+            allowed_origins=origin_set(settings.allowed_origins),
             any_address=not settings.on_loopback,
             require_key=settings.require_key,
             key_check=single_key(settings.litellm_master_key),

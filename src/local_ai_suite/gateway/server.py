@@ -43,7 +43,14 @@ from local_ai_suite.log import log_to_stderr
 from local_ai_suite.paths import find_paths
 from local_ai_suite.settings import load_settings
 from local_ai_suite.wire.asgi import JSON, ClientGone, answer, header, read_body
-from local_ai_suite.wire.guard import KEY_HEADERS, Guard, Refusal, cors_headers, host_set
+from local_ai_suite.wire.guard import (
+    KEY_HEADERS,
+    Guard,
+    Refusal,
+    cors_headers,
+    host_set,
+    origin_set,
+)
 from local_ai_suite.wire.routes import Route, canonical
 from local_ai_suite.wire.serve import Server, listen, run
 
@@ -348,6 +355,7 @@ def build(
     keyring = Keyring(settings.litellm_master_key, KeyFile(paths.keys_file))
     guard = Guard(
         allowed_hosts=host_set(settings.allowed_hosts),
+        allowed_origins=origin_set(settings.allowed_origins),
         any_address=not settings.on_loopback,
         require_key=settings.require_key,
         key_check=keyring.check,

@@ -31,6 +31,7 @@ from .spec import (
     HOSTS,
     KEY,
     LAYERS,
+    ORIGINS,
     PORT,
     PROGRAM,
     SECONDS,
@@ -64,6 +65,7 @@ class Settings:
     require_key: bool = _of(FLAG, False)
     litellm_master_key: str | None = _of(KEY, None, secret=True)
     allowed_hosts: tuple[str, ...] = _of(HOSTS, ())
+    allowed_origins: tuple[str, ...] = _of(ORIGINS, ())
     # Models
     models_dir: str = _of(FOLDER, "models")
     chat_model: str | None = _of(GGUF_FILE, None)

@@ -23,6 +23,9 @@ _KEY_FORM = re.compile(r"[!-~]{8,}")  # goes into an HTTP header
 _DEVICE_FORM = re.compile(r"-?[0-9]{1,4}|(?:GPU|MIG)-[0-9A-Za-z/-]+")
 _WINDOWS_FORM = re.compile(r"[A-Za-z]:[\\/]|\\\\")  # D:\models, \\server\share
 _HOST_FORM = re.compile(r"(?:\*\.)?[A-Za-z0-9._-]+|\[?[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*\]?")
+_ORIGIN_FORM = re.compile(
+    r"([A-Za-z][A-Za-z0-9+.-]*)://(\*|(?:[A-Za-z0-9._~{}-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?)/?"
+)
 CACHE_TYPES = ("auto", "f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
 _TRUE = {"true": True, "1": True, "yes": True, "on": True}
 _FALSE = {"false": False, "0": False, "no": False, "off": False}
@@ -84,6 +87,15 @@ def _hosts(text: str) -> tuple[str, ...]:
     return _words(text)
 
 
+def _origins(text: str) -> tuple[str, ...]:
+    """``scheme://host:port`` or, where no web page can have the scheme, ``scheme://*``."""
+    for word in _words(text):
+        form = _ORIGIN_FORM.fullmatch(word)
+        if not form or (form[2] == "*" and form[1].lower() in {"http", "https"}):
+            raise ValueError(word)
+    return _words(text)
+
+
 def _path(text: str) -> str:
     if not text.isprintable() or (os.name == "posix" and _WINDOWS_FORM.match(text)):
         raise ValueError(text)
@@ -126,6 +138,11 @@ GGUF_FILE = Reader(_path, "a .gguf file, in MODELS_DIR or with its whole path")
 PROGRAM = Reader(_path, "a program, by name or with its whole path")
 ADDRESS = Reader(_address, "an IP address of this machine, or localhost")
 HOSTS = Reader(_hosts, "host names without port, separated by commas")
+ORIGINS = Reader(
+    _origins,
+    "origins such as https://chat.example or http://pc.local:3000, separated by commas; "
+    "chrome-extension://ID, or chrome-extension://* for all of them",
+)
 URL = Reader(_url, "an http:// or https:// address without user name")
 KEY = Reader(_key, "8 or more characters of ASCII without spaces")
 DEVICES = Reader(

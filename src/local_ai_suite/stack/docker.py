@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import socket
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from local_ai_suite.messages import tr
 from local_ai_suite.settings import dotenv
 from local_ai_suite.stack import mounts
 from local_ai_suite.stack.containers import ASK_TIMEOUT_S, fresh_services, run_docker, stop
+from local_ai_suite.wire.serve import has_ipv6_loopback
 
 from . import compose
 from .state import RunState
@@ -151,7 +151,7 @@ def start(
 def _up(phase: str, settings: Settings, paths: Paths, *, gpu: bool) -> StackError | None:
     """Start the containers, on ::1 too where that works; why they do not start."""
     trouble = None
-    for ipv6 in (True, False) if _has_ipv6(settings) else (False,):
+    for ipv6 in (True, False) if _publishes_ipv6(settings) else (False,):
         verb = ["up", "-d", "--no-build"]
         done = _compose(phase, settings, paths, verb, UP_TIMEOUT_S, gpu=gpu, ipv6=ipv6)
         if done.returncode == 0:
@@ -163,16 +163,9 @@ def _up(phase: str, settings: Settings, paths: Paths, *, gpu: bool) -> StackErro
     return trouble
 
 
-def _has_ipv6(settings: Settings) -> bool:
+def _publishes_ipv6(settings: Settings) -> bool:
     """Whether to publish on ::1 beside 127.0.0.1: this machine has one and nobody named another."""
-    if settings.bind_address not in compose.BOTH_LOOPBACKS:
-        return False
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
+    return settings.bind_address in compose.BOTH_LOOPBACKS and has_ipv6_loopback()
 
 
 def gpu_inside() -> tuple[str, ...] | StackError | None:

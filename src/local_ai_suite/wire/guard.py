@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -48,11 +49,13 @@ class Admitted:
 class Guard:
     """The rule of one service.
 
-    ``allowed_hosts`` are further names (``host.docker.internal``); ``any_address`` also admits a
-    Host that is an IP address, for a service published beyond loopback (rebinding needs a name).
+    ``allowed_hosts`` are further names (``host.docker.internal``), ``allowed_origins`` further
+    pages (of ``origin_set``); ``any_address`` also admits a Host that is an IP address, for a
+    service published beyond loopback (rebinding needs a name).
     """
 
     allowed_hosts: frozenset[str] = frozenset()
+    allowed_origins: frozenset[str] = frozenset()
     any_address: bool = False
     require_key: bool = False
     key_check: KeyCheck | None = None
@@ -66,6 +69,8 @@ class Guard:
                     return Refusal(400, "bad_host", "The request has two Host headers.")
                 host = value
             elif name == b"origin":
+                if origin is not None:
+                    return Refusal(400, "bad_origin", "The request has two Origin headers.")
                 origin = value
             elif name in KEY_HEADERS:
                 token = self._better(token, bearer(value))
@@ -80,8 +85,7 @@ class Guard:
             return Refusal(
                 403,
                 "origin_not_allowed",
-                f"Web pages from {_shown(origin)} may not use this server. Open the page from "
-                "localhost, or add its host to ALLOWED_HOSTS in .env.",
+                f"Pages from {_shown(origin)} may not use this server. {_cure(origin)}",
             )
         return self._check_key(token, origin)
 
@@ -111,9 +115,15 @@ class Guard:
         scheme, separator, rest = origin.decode("latin-1").partition("://")
         if not separator:
             return False
-        if scheme.lower() in APPLICATION_SCHEMES:
+        if scheme.lower() in APPLICATION_SCHEMES or self._allows_origin(origin.decode("latin-1")):
             return True
         return scheme.lower() in {"http", "https"} and self._origin_name(host_name(rest))
+
+    def _allows_origin(self, origin: str) -> bool:
+        allowed = self.allowed_origins
+        if not allowed or (name := _origin(origin)) is None:
+            return False
+        return name in allowed or f"{name.partition('://')[0]}://*" in allowed
 
     def _origin_name(self, name: str | None) -> bool:
         return name is not None and (is_loopback(name) or name in self.allowed_hosts)
@@ -166,6 +176,40 @@ def host_set(names: Iterable[str]) -> frozenset[str]:
     return frozenset(name for text in names if (name := host_name(text)))
 
 
+def origin_set(origins: Iterable[str]) -> frozenset[str]:
+    """``ALLOWED_ORIGINS`` as Guard wants it: lower case, without a final slash or a usual port.
+
+    ``chrome-extension://*`` admits every extension; http and https have no such form.
+    """
+    return frozenset(name for text in origins if (name := _origin(text)))
+
+
+def _origin(text: str) -> str | None:
+    """RFC 6454, 6.2: scheme, host and port, as browsers serialise them; ``None`` if it is none."""
+    scheme, separator, rest = text.strip().lower().partition("://")
+    authority = rest.removesuffix("/")
+    if not separator or not _SCHEME_FORM.fullmatch(scheme):
+        return None
+    if scheme not in _WEB_PORTS:
+        plain = authority == "*" or _OPAQUE_FORM.fullmatch(authority)
+        return f"{scheme}://{authority}" if plain else None
+    if host_name(authority) is None:
+        return None
+    return f"{scheme}://{authority.removesuffix(_WEB_PORTS[scheme])}"
+
+
+_SCHEME_FORM = re.compile(r"[a-z][a-z0-9+.-]*")
+_OPAQUE_FORM = re.compile(r"[a-z0-9._~{}:-]*")
+_WEB_PORTS = {"http": ":80", "https": ":443"}
+
+
+def _cure(origin: bytes) -> str:
+    name = _origin(origin.decode("latin-1"))
+    if name is None:  # "null": a file, or a frame without rights, of any page
+        return "Open the page from localhost."
+    return f"Open the page from localhost, or add {name} to ALLOWED_ORIGINS in .env."
+
+
 def single_key(secret: str | None, name: str = "master") -> KeyCheck:
     """A check for one key, in constant time: SHA-256 first, so that lengths don't show."""
     if not secret:
@@ -194,9 +238,11 @@ def cors_headers(origin: bytes | None, requested: bytes | None = None) -> list[t
     ]
     if requested is not None:
         headers += [
-            (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
+            (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
             (b"access-control-allow-headers", requested),
             (b"access-control-max-age", b"600"),
+            # Chrome asks before a page from elsewhere may reach an address of this machine.
+            (b"access-control-allow-private-network", b"true"),
         ]
     return headers
 

@@ -86,7 +86,7 @@ def listen(address: str, port: int) -> Listeners:
     for attempt in range(_PORT_TRIES):
         first = _bind(socket.AF_INET, "127.0.0.1", port)
         found = Listeners([first])
-        if not _has_ipv6():
+        if not has_ipv6_loopback():
             return found
         try:
             found.append(_bind(socket.AF_INET6, "::1", found.port))
@@ -100,7 +100,8 @@ def listen(address: str, port: int) -> Listeners:
     raise AssertionError("unreachable")
 
 
-def _has_ipv6() -> bool:
+def has_ipv6_loopback() -> bool:
+    """Whether this machine has ::1; containers and hardened hosts may have switched IPv6 off."""
     if not socket.has_ipv6:
         return False
     try:
