@@ -57,14 +57,18 @@ def checks() -> list[str]:
 
 
 def _classes() -> Iterator[type[SuiteError]]:
-    """The tree, each branch before the next, with every module imported that may add to it."""
+    """The tree, each branch before the next, with every module imported that may add to it.
+
+    In the order of module and name: ``__subclasses__`` has that of the imports so far.
+    """
     for module in pkgutil.walk_packages(local_ai_suite.__path__, "local_ai_suite."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     waiting: list[type[SuiteError]] = [SuiteError]
     while waiting:
         kind = waiting.pop(0)
-        waiting = [*kind.__subclasses__(), *waiting]
+        kinds = sorted(kind.__subclasses__(), key=lambda one: (one.__module__, one.__name__))
+        waiting = [*kinds, *waiting]
         if kind is not SuiteError and kind.__module__.startswith("local_ai_suite."):
             yield kind
 
