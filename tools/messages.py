@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(__file__).parents[1] / "src" / "local_ai_suite"
 _OURS = {"tr": None, "say": None, "counted": (1, 2)}
+_PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 _CLICKS = {"_": None, "ngettext": (1, 2)}
 Message = str | tuple[str, str]
 
@@ -49,8 +51,13 @@ def texts() -> Iterator[Message]:
 
 def _in_source(folder: Path, keywords: dict[str, tuple[int, ...] | None]) -> Iterator[Message]:
     for _, _, message, _, _ in extract_from_dir(folder, keywords=keywords):
-        if message:
+        if message and _has_words(message if isinstance(message, str) else message[0]):
             yield message if isinstance(message, str) else (message[0], message[1])
+
+
+def _has_words(template: str) -> bool:
+    """Whether there is something to translate around the ``{placeholders}``."""
+    return any(letter.isalpha() for letter in _PLACEHOLDER.sub("", template))
 
 
 def file(language: str, ending: str) -> Path:

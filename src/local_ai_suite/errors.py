@@ -175,13 +175,13 @@ class DiskError(SuiteError):
 
 
 _FULL_OR_LOCKED = {
-    errno.ENOSPC: "The disk is full: make room, then run the same command again.",
-    errno.EDQUOT: "Your quota on this disk is used up: make room, then run the command again.",
-    errno.EROFS: "The disk is mounted read-only: move the project to one that can be written.",
+    errno.ENOSPC: tr("The disk is full: make room, then run the same command again."),
+    errno.EDQUOT: tr("Your quota on this disk is used up: make room, then run the command again."),
+    errno.EROFS: tr("The disk is mounted read-only: move the project to one that can be written."),
 }
-_NOT_YOURS = (
-    "Does it belong to another user (was a command run with sudo)? sudo chown -R $USER on the "
-    "project's folder gives it back."
+_NOT_YOURS = tr(
+    "Does it belong to another user (was a command run with sudo)? sudo chown -R "
+    "$USER on the project's folder gives it back."
 )
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal
 
 import psutil
 
+from local_ai_suite.messages import Text, tr
 from local_ai_suite.paths import filesystem_type
 
 if TYPE_CHECKING:
@@ -70,10 +71,11 @@ class OtherGpu:
     device: str | None = None
     total_bytes: int | None = None
 
-    def __str__(self) -> str:
+    def describe(self) -> str:
+        """``AMD GPU [1002:744c] with 8192 MiB``."""
         which = f" [{self.device}]" if self.device else ""
-        size = f" with {self.total_bytes // MIB} MiB" if self.total_bytes else ""
-        return f"{self.maker} GPU{which}{size}"
+        size = tr(" with {size} MiB", size=self.total_bytes // MIB) if self.total_bytes else ""
+        return tr("{maker} GPU{which}{size}", maker=self.maker, which=which, size=size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +183,14 @@ def _gpus(nvidia_smi: str | None, env: Mapping[str, str]) -> tuple[tuple[Gpu, ..
         fields = _OLD_QUERY
         code, text = _run(program, fields)
     if code != 0:
-        return (), f"{program}: {(text.strip().splitlines() or ['no answer'])[-1]}"
+        last = text if isinstance(text, Text) else text.strip().rpartition("\n")[2]
+        return (), tr(
+            "{program}: {last}",
+            program=program,
+            last=last or tr("no answer"),
+        )
     gpus = [gpu for line in text.splitlines() if (gpu := _gpu(line.split(","), fields))]
-    return tuple(gpus), None if gpus else f"{program} names no GPU"
+    return tuple(gpus), None if gpus else tr("{program} names no GPU", program=program)
 
 
 def _find_nvidia_smi(env: Mapping[str, str]) -> str | None:
@@ -203,7 +210,7 @@ def _run(program: str, fields: Sequence[str]) -> tuple[int, str]:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return 124, f"no answer within {NVIDIA_SMI_TIMEOUT:g} s"
+        return 124, tr("no answer within {seconds:g} s", seconds=NVIDIA_SMI_TIMEOUT)
     except OSError as exc:
         return 126, exc.strerror or str(exc)
     # nvidia-smi writes its errors ("Failed to initialize NVML") to stdout.
@@ -221,7 +228,7 @@ def _gpu(row: list[str], fields: Sequence[str]) -> Gpu | None:
     total, free = _number(values.get("memory.total")), _number(values.get("memory.free"))
     return Gpu(
         index=index,
-        name=values.get("name") or "unknown GPU",
+        name=values.get("name") or tr("unknown GPU"),
         total_bytes=None if total is None else total * MIB,
         free_bytes=None if free is None else free * MIB,
         driver=values.get("driver_version"),

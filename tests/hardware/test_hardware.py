@@ -190,7 +190,7 @@ def test_other_makers_gpus_are_named_and_their_memory_is_never_invented(tmp_path
     on_bus(tmp_path, "0000:05:00.0", vendor="0x1a03", device="0x2000", kind="0x030000")  # a BMC
     on_bus(tmp_path, "0000:06:00.0")  # gone while we looked
     found = detect(environ={}, root=tmp_path, system=("linux", "x86_64")).other_gpus
-    assert [str(gpu) for gpu in found] == [
+    assert [gpu.describe() for gpu in found] == [
         "Intel GPU [8086:46a6]", "AMD GPU [1002:744c] with 24560 MiB",
     ]  # fmt: skip
     assert found[0].total_bytes is None
@@ -198,5 +198,5 @@ def test_other_makers_gpus_are_named_and_their_memory_is_never_invented(tmp_path
 
 def test_each_of_apples_own_chips_has_a_gpu(tmp_path: Path) -> None:
     (apple,) = detect(environ={}, root=tmp_path, system=("darwin", "arm64")).other_gpus
-    assert str(apple) == "Apple GPU"
+    assert apple.describe() == "Apple GPU"
     assert detect(environ={}, root=tmp_path, system=("darwin", "x86_64")).other_gpus == ()

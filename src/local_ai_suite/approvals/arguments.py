@@ -30,9 +30,15 @@ def text(most: int, *, pattern: str = "", says: str = "") -> Field:
 
     def read(value: Any) -> str:
         if not isinstance(value, str):
-            raise ValueError("it is text")  # noqa: TRY004 (one kind of error for the caller)
+            raise ValueError(tr("it is text"))  # noqa: TRY004 (one kind of error for the caller)
         if len(value) > most:
-            raise ValueError(f"it has {len(value)} characters; at most {most} are allowed")
+            raise ValueError(
+                tr(
+                    "it has {count} characters; at most {most} are allowed",
+                    count=len(value),
+                    most=most,
+                )
+            )
         if compiled and not compiled.fullmatch(value):
             raise ValueError(says)
         return value
@@ -45,7 +51,7 @@ def whole(low: int, high: int) -> Field:
 
     def read(value: Any) -> int:
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise ValueError(f"it is a whole number from {low} to {high}")
+            raise ValueError(tr("it is a whole number from {low} to {high}", low=low, high=high))
         return value
 
     return Field(read)
@@ -56,9 +62,11 @@ def words(most: int, longest: int) -> Field:
 
     def read(value: Any) -> list[str]:
         if not isinstance(value, list | tuple) or not 1 <= len(value) <= most:
-            raise ValueError(f"it is a list of 1 to {most} texts")
+            raise ValueError(tr("it is a list of 1 to {most} texts", most=most))
         if not all(isinstance(item, str) and len(item) <= longest for item in value):
-            raise ValueError(f"each item is text of at most {longest} characters")
+            raise ValueError(
+                tr("each item is text of at most {longest} characters", longest=longest)
+            )
         return list(value)
 
     return Field(read)
@@ -66,36 +74,38 @@ def words(most: int, longest: int) -> Field:
 
 def _relative(value: Any) -> str:
     if not isinstance(value, str) or not value or "\0" in value or "\\" in value:
-        raise ValueError("it is a relative path with forward slashes")
+        raise ValueError(tr("it is a relative path with forward slashes"))
     path = PurePosixPath(value)
     parts = value.split("/")
     if path.is_absolute() or any(part in {"", ".", ".."} for part in parts):
-        raise ValueError("it is a relative path without . or .. and ends in a file's name")
+        raise ValueError(tr("it is a relative path without . or .. and ends in a file's name"))
     if any(part.lower() == ".git" for part in parts):
-        raise ValueError("a path inside .git is never written")
+        raise ValueError(tr("a path inside .git is never written"))
     return str(path)
 
 
 def _branch(value: Any) -> str:
     """git-check-ref-format(1), narrowed to ASCII letters, digits and ``-._/``."""
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}", value):
-        raise ValueError("it is a branch name of ASCII letters, digits, and - . _ / (at most 100)")
+        raise ValueError(
+            tr("it is a branch name of ASCII letters, digits, and - . _ / (at most 100)")
+        )
     bad_part = any(
         not part or part.startswith((".", "-")) or part.endswith((".lock", "."))
         for part in value.split("/")
     )
     if bad_part or ".." in value:
-        raise ValueError("git doesn't allow this branch name")
+        raise ValueError(tr("git doesn't allow this branch name"))
     return value
 
 
 RELATIVE_PATH = Field(_relative)
 BRANCH = Field(_branch)
-COMMIT = text(64, pattern="[0-9a-f]{40}|[0-9a-f]{64}", says="it is a whole commit hash")
+COMMIT = text(64, pattern="[0-9a-f]{40}|[0-9a-f]{64}", says=tr("it is a whole commit hash"))
 REPOSITORY = text(
     140,
     pattern=r"([A-Za-z0-9.-]+(:\d{1,5})?/)?[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}",
-    says="it is owner/name, or host/owner/name",
+    says=tr("it is owner/name, or host/owner/name"),
 )
 ISSUE = whole(1, 2**31 - 1)
 
@@ -125,4 +135,4 @@ def normalise(action: str, fields: Mapping[str, Field], given: Mapping[str, Any]
 
 
 def _takes(fields: Mapping[str, Field]) -> str:
-    return f"It takes: {', '.join(fields)}."
+    return tr("It takes: {fields}.", fields=", ".join(fields))

@@ -204,9 +204,9 @@ class Audit:
         if head and head["seq"] > seq:
             problems.append(
                 tr(
-                    "the log's end was cut off: {seq} events of {seq_2} are here",
+                    "the log's end was cut off: {seq} events of {events} are here",
                     seq=seq,
-                    seq_2=head["seq"],
+                    events=head["seq"],
                 )
             )
         if head and head["seq"] == seq and head["hash"] != prev:

@@ -13,6 +13,8 @@ import json
 import math
 from typing import Any
 
+from local_ai_suite.messages import tr
+
 _LARGEST_INTEGER = 2**53 - 1  # RFC 8785, section 3.2.2.3: what a double holds exactly
 _DEEPEST = 64  # deeper than any action; a bound against a nest made to exhaust the stack
 _SHORT = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
@@ -37,7 +39,7 @@ def parse(text: str | bytes) -> Any:
 
 def _write(value: Any, depth: int) -> str:
     if depth > _DEEPEST:
-        raise ValueError(f"nested deeper than {_DEEPEST}")
+        raise ValueError(tr("nested deeper than {most}", most=_DEEPEST))
     match value:
         case None:
             return "null"
@@ -53,24 +55,26 @@ def _write(value: Any, depth: int) -> str:
             return "[" + ",".join(_write(item, depth + 1) for item in value) + "]"
         case dict():
             if not all(isinstance(key, str) for key in value):
-                raise ValueError("an object's keys are text")
+                raise ValueError(tr("an object's keys are text"))
             keys = sorted(value, key=_utf16)
             inside = (f"{_string(key)}:{_write(value[key], depth + 1)}" for key in keys)
             return "{" + ",".join(inside) + "}"
-    raise ValueError(f"{type(value).__name__} is not JSON")
+    raise ValueError(tr("{name} is not JSON", name=type(value).__name__))
 
 
 def _integer(value: int) -> str:
     """Beyond 2^53 - 1 only what a double would be written as, so that it reads back the same."""
     written = str(int(value))
     if abs(value) > _LARGEST_INTEGER and (abs(value) >= 10**21 or _number(float(value)) != written):
-        raise ValueError(f"integer {written[:30]} has no exact meaning as a JSON number")
+        raise ValueError(
+            tr("integer {written} has no exact meaning as a JSON number", written=written[:30])
+        )
     return written
 
 
 def _string(text: str) -> str:
     if any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("a lone surrogate is not text")
+        raise ValueError(tr("a lone surrogate is not text"))
     return '"' + text.translate(_TABLE) + '"'
 
 
@@ -81,7 +85,7 @@ def _utf16(key: str) -> bytes:
 def _number(value: float) -> str:
     """ECMA-262, Number::toString: Python's shortest digits in ECMAScript's layout."""
     if not math.isfinite(value):
-        raise ValueError(f"{value} is not a JSON number")
+        raise ValueError(tr("{value} is not a JSON number", value=value))
     if value == 0:
         return "0"
     sign = "-" if value < 0 else ""
@@ -106,10 +110,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"the key {key!r} comes twice")
+            raise ValueError(tr("the key {key!r} comes twice", key=key))
         found[key] = value
     return found
 
 
 def _refuse(name: str) -> Any:
-    raise ValueError(f"{name} is not a JSON number")
+    raise ValueError(tr("{name} is not a JSON number", name=name))

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from local_ai_suite.messages import tr
+
 from .redact import redact
 
 # A slow line to a far GitHub; gh has no timeout of its own.
@@ -53,7 +55,7 @@ def tick_checklist(execution: Execution) -> dict[str, Any]:
     answer = _gh(execution, ["issue", "view", issue, "--repo", repo, "--json", "body"], "")
     now = str(json.loads(answer)["body"])
     if _sha256(now) != _sha256(execution.arguments["old_body"]):
-        raise Failed("the issue's text was changed since; make the plan anew")
+        raise Failed(tr("the issue's text was changed since; make the plan anew"))
     words = ["issue", "edit", issue, "--repo", repo, "--body-file", "-"]
     return {"url": _gh(execution, words, execution.arguments["new_body"]).strip()}
 
@@ -99,7 +101,13 @@ def write_file(execution: Execution) -> dict[str, Any]:
                 flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
                 inner = os.open(folder, flags, dir_fd=here)
             except OSError as exc:
-                raise Failed(f"{folder} is not a plain folder: {exc.strerror}") from exc
+                raise Failed(
+                    tr(
+                        "{folder} is not a plain folder: {strerror}",
+                        folder=folder,
+                        strerror=exc.strerror,
+                    )
+                ) from exc
             os.close(here)
             here = inner
         _replace_in(here, name, content, execution.arguments["old_sha256"])
@@ -115,13 +123,15 @@ def _replace_in(folder: int, name: str, content: bytes, old_sha256: str) -> None
     except FileNotFoundError:
         found = "absent"
     except OSError as exc:
-        raise Failed(f"{name} is not a plain file: {exc.strerror}") from exc
+        raise Failed(
+            tr("{name} is not a plain file: {strerror}", name=name, strerror=exc.strerror)
+        ) from exc
     else:
         with os.fdopen(old, "rb") as file:
             found = hashlib.sha256(file.read()).hexdigest()
             mode = stat.S_IMODE(os.fstat(old).st_mode)
     if found != old_sha256:
-        raise Failed(f"{name} was changed since")
+        raise Failed(tr("{name} was changed since", name=name))
     new = f".{name}.lais"
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode, dir_fd=folder)
     with os.fdopen(descriptor, "wb") as file:
@@ -163,12 +173,27 @@ def _run(
             start_new_session=True,  # a Ctrl-C at the prompt must not cut it in the middle
         )
     except OSError as exc:
-        raise Failed(f"{command[0]} could not be started: {exc}") from exc
+        raise Failed(
+            tr("{command} could not be started: {exc}", command=command[0], exc=exc)
+        ) from exc
     if done.returncode < 0:
-        raise RuntimeError(f"{Path(command[0]).name} was killed by signal {-done.returncode}")
+        raise RuntimeError(
+            tr(
+                "{name} was killed by signal {number}",
+                name=Path(command[0]).name,
+                number=-done.returncode,
+            )
+        )
     if done.returncode:
         said = redact((done.stderr or done.stdout).strip())[:_SHOWN_ERROR]
-        raise Failed(f"{Path(command[0]).name} ended with {done.returncode}: {said}")
+        raise Failed(
+            tr(
+                "{name} ended with {code}: {said}",
+                name=Path(command[0]).name,
+                code=done.returncode,
+                said=said,
+            )
+        )
     return done.stdout
 
 

@@ -360,9 +360,9 @@ class Gate:
         if presence.request_id != request.id or presence.level < judgement.level:
             raise ApprovalError(
                 tr(
-                    "request {id} is {name}; that takes more than was given",
+                    "request {id} is {level}; that takes more than was given",
                     id=request.id,
-                    name=judgement.level.name,
+                    level=judgement.level.name,
                 ),
                 hint=tr("Approve it in a terminal: `lais approvals approve {id}`.", id=request.id),
             )

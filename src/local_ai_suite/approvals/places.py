@@ -94,10 +94,10 @@ def check_private(path: Path) -> None:
     if status.st_uid != os.geteuid() or status.st_mode & _OTHERS:
         raise ApprovalError(
             tr(
-                "{path} is open to other users (owner {st_uid}, mode {st_mode:o})",
+                "{path} is open to other users (owner {owner}, mode {mode:o})",
                 path=path,
-                st_uid=status.st_uid,
-                st_mode=status.st_mode & 0o777,
+                owner=status.st_uid,
+                mode=status.st_mode & 0o777,
             ),
             hint=tr("Make it yours alone: chmod go-rwx {path}", path=path),
         )
@@ -154,10 +154,10 @@ def load_key(places: Places) -> bytes:
     if len(key) != _KEY_BYTES:
         raise ApprovalError(
             tr(
-                "the key {key} has {key_2} bytes instead of {key_bytes}",
+                "the key {key} has {found} bytes instead of {expected}",
                 key=places.key,
-                key_2=len(key),
-                key_bytes=_KEY_BYTES,
+                found=len(key),
+                expected=_KEY_BYTES,
             ),
             hint=tr("Bring it back, or move {folder} away and begin anew.", folder=places.folder),
         )

@@ -116,13 +116,19 @@ def read_policy(table: Mapping[str, Any]) -> Policy:
     """The policy in a parsed TOML table. Raises ``ValueError`` that names the entry."""
     known = {"medium", "most_pending", "most_per_minute", "rule"}
     if unknown := sorted(table.keys() - known):
-        raise ValueError(f"{unknown[0]} is not an entry; allowed: {', '.join(sorted(known))}")
+        raise ValueError(
+            tr(
+                "{unknown} is not an entry; allowed: {known}",
+                unknown=unknown[0],
+                known=", ".join(sorted(known)),
+            )
+        )
     medium = table.get("medium", "ask")
     if medium not in {"ask", "run"}:
-        raise ValueError(f'medium is {medium!r}; allowed: "ask" or "run"')
+        raise ValueError(tr('medium is {medium!r}; allowed: "ask" or "run"', medium=medium))
     rules = table.get("rule", [])
     if not isinstance(rules, list):
-        raise TypeError("rules are written as [[rule]]")
+        raise TypeError(tr("rules are written as [[rule]]"))
     default = Policy()
     return Policy(
         medium_asks=medium == "ask",
@@ -135,24 +141,33 @@ def read_policy(table: Mapping[str, Any]) -> Policy:
 def _whole(table: Mapping[str, Any], name: str, default: int) -> int:
     value = table.get(name, default)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 10_000:
-        raise ValueError(f"{name} is {value!r}; allowed: 1 to 10000")
+        raise ValueError(tr("{name} is {value!r}; allowed: 1 to 10000", name=name, value=value))
     return value
 
 
 def _rule(number: int, entry: Any) -> Rule:
     known = {"action", "where", "decision", "reason"}
     if not isinstance(entry, dict) or entry.keys() - known or "action" not in entry:
-        raise ValueError(f"rule {number}: it has action, decision, and maybe where and reason")
+        raise ValueError(
+            tr("rule {number}: it has action, decision, and maybe where and reason", number=number)
+        )
     decision = entry.get("decision")
     levels = {level.name.lower(): level for level in Level}
     if decision != "deny" and decision not in levels:
         raise ValueError(
-            f"rule {number}: decision is {decision!r}; allowed: deny, {', '.join(levels)} "
-            "(a level only raises)"
+            tr(
+                "rule {number}: decision is {decision!r}; allowed: deny, {levels} (a level "
+                "only raises)",
+                number=number,
+                decision=decision,
+                levels=", ".join(levels),
+            )
         )
     where = entry.get("where", {})
     if not isinstance(where, dict):
-        raise TypeError(f'rule {number}: where is a table such as {{ repository = "me/*" }}')
+        raise TypeError(
+            tr('rule {number}: where is a table such as {{ repository = "me/*" }}', number=number)
+        )
     return Rule(
         action=str(entry["action"]),
         where=tuple((str(name), str(pattern)) for name, pattern in where.items()),

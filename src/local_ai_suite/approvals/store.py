@@ -151,10 +151,10 @@ class Store:
         if layout not in {0, _LAYOUT}:
             raise ApprovalError(
                 tr(
-                    "{path} has layout {layout}; this version knows {layout_2}",
+                    "{path} has layout {layout}; this version knows {known}",
                     path=self._path,
                     layout=layout,
-                    layout_2=_LAYOUT,
+                    known=_LAYOUT,
                 ),
                 hint=tr("A newer version of the suite wrote it: use that one."),
             )
@@ -188,10 +188,10 @@ class Store:
         if state not in MOVES[request.state]:
             raise ApprovalError(
                 tr(
-                    "request {id} is {state}, and that never becomes {state_2}",
+                    "request {id} is {state}, and that never becomes {wanted}",
                     id=request.id,
                     state=request.state,
-                    state_2=state,
+                    wanted=state,
                 ),
                 hint=tr("`lais approvals show {id}` tells what happened to it.", id=request.id),
             )
@@ -297,9 +297,9 @@ class Store:
                 raise self._damaged(exc) from exc
             raise ApprovalError(
                 tr(
-                    "{path} is in use by another process since {busy_seconds:.0f} s",
+                    "{path} is in use by another process since {seconds:.0f} s",
                     path=self._path,
-                    busy_seconds=_BUSY_SECONDS,
+                    seconds=_BUSY_SECONDS,
                 ),
                 hint=tr("Close the other terminal's `lais approvals`, then try again."),
             ) from exc

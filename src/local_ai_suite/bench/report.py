@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from local_ai_suite.messages import say
+from local_ai_suite.messages.width import ljust
+
 FIRST_ANSWER_S = 30.0
 LATER_ANSWER_S = 5.0
 GPU_MEMORY_BYTES = 6 * 1024**3
@@ -65,40 +68,40 @@ def criteria(measured: Measured) -> tuple[Criterion, ...]:
     idle = measured.idle_cpu_percent
     return (
         Criterion(
-            "first answer",
+            say("first answer"),
             f"{measured.first_answer_s:.2f} s",
-            f"under {FIRST_ANSWER_S:.0f} s",
+            say("under {seconds:.0f} s", seconds=FIRST_ANSWER_S),
             measured.first_answer_s < FIRST_ANSWER_S,
         ),
         Criterion(
-            "later answers, slowest",
+            say("later answers, slowest"),
             "-" if slowest is None else f"{slowest:.2f} s",
-            f"under {LATER_ANSWER_S:.0f} s",
+            say("under {seconds:.0f} s", seconds=LATER_ANSWER_S),
             None if slowest is None else slowest < LATER_ANSWER_S,
         ),
         Criterion(
-            "consecutive requests",
-            f"{handled} of {handled + measured.failed} answered",
+            say("consecutive requests"),
+            say("{count} of {all} answered", count=handled, all=handled + measured.failed),
             "all",
             measured.failed == 0,
         ),
         Criterion(
-            "graphics memory",
-            "no GPU" if gpu is None else f"{gpu // MIB} MiB",
-            f"under {GPU_MEMORY_BYTES // MIB} MiB",
+            say("graphics memory"),
+            say("no GPU") if gpu is None else say("{size} MiB", size=gpu // MIB),
+            say("under {size} MiB", size=GPU_MEMORY_BYTES // MIB),
             None if gpu is None else gpu < GPU_MEMORY_BYTES,
         ),
         Criterion(
-            "CPU while idle",
+            say("CPU while idle"),
             "-" if idle is None else f"{idle:.1f} %",
-            f"under {IDLE_CPU_PERCENT:.0f} %",
+            say("under {percent:.0f} %", percent=IDLE_CPU_PERCENT),
             None if idle is None else idle < IDLE_CPU_PERCENT,
         ),
-        Criterion("CPU under load", _percent(measured.load_cpu_percent), "", None),
-        Criterion("TTFT p50 / p90", _pair_ms(measured.ttft_s), "", None),
-        Criterion("TPOT p50 / p90", _pair_ms(measured.tpot_s), "", None),
-        Criterion("prompt (pp)", _rate(measured.prompt_tokens_per_s), "", None),
-        Criterion("answer (tg)", _rate(measured.answer_tokens_per_s), "", None),
+        Criterion(say("CPU under load"), _percent(measured.load_cpu_percent), "", None),
+        Criterion(say("TTFT p50 / p90"), _pair_ms(measured.ttft_s), "", None),
+        Criterion(say("TPOT p50 / p90"), _pair_ms(measured.tpot_s), "", None),
+        Criterion(say("prompt (pp)"), _rate(measured.prompt_tokens_per_s), "", None),
+        Criterion(say("answer (tg)"), _rate(measured.answer_tokens_per_s), "", None),
     )
 
 
@@ -117,10 +120,11 @@ def _pair_ms(values: tuple[float, ...]) -> str:
 
 def as_text(measured: Measured) -> str:
     """The report as a table."""
-    verdicts = {True: "met", False: "MISSED", None: ""}
-    lines = [f"{measured.model} on this machine", ""]
+    verdicts = {True: say("met"), False: say("MISSED"), None: ""}
+    lines = [say("{model} on this machine", model=measured.model), ""]
     lines += [
-        f"  {line.name:<24} {line.measured:<24} {line.wanted:<16} {verdicts[line.met]}".rstrip()
+        f"  {ljust(line.name, 24)} {ljust(line.measured, 24)} {ljust(line.wanted, 16)} "
+        f"{verdicts[line.met]}".rstrip()
         for line in criteria(measured)
     ]
-    return "\n".join([*lines, *(f"  note: {note}" for note in measured.notes)])
+    return "\n".join([*lines, *(say("  note: {note}", note=note) for note in measured.notes)])

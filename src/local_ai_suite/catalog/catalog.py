@@ -357,11 +357,11 @@ class _Chosen:
         if not entry.embeds and pick.file.is_embedding and set(names) & set(_KEYS):
             raise ModelError(
                 tr(
-                    "{name} is an embedding model, and it is named for {names}",
+                    "{name} is an embedding model, and it is named for {role}",
                     name=pick.file.path.name,
-                    names=names[0],
+                    role=names[0],
                 ),
-                hint=tr("Name it as EMBED_MODEL, and another one for {names}.", names=names[0]),
+                hint=tr("Name it as EMBED_MODEL, and another one for {role}.", role=names[0]),
                 path=str(pick.file.path),
             )
         return entry

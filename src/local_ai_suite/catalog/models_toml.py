@@ -65,15 +65,15 @@ def _keep_alive(text: str) -> float:
 
 
 _READERS: dict[str, Reader] = {
-    "file": Reader(str, "a file name"),
-    "mmproj": Reader(str, "a file name"),
+    "file": Reader(str, tr("a file name")),
+    "mmproj": Reader(str, tr("a file name")),
     "kind": Reader(_kind, ", ".join(_KINDS)),
     "n_gpu_layers": LAYERS,
     "ctx_size": CONTEXT,
     "parallel": COUNT,
     "cache_type_k": Reader(_cache_type, ", ".join(CACHE_TYPES)),
     "cache_type_v": Reader(_cache_type, ", ".join(CACHE_TYPES)),
-    "keep_alive": Reader(_keep_alive, f'{SECONDS.allowed}, or "never"'),
+    "keep_alive": Reader(_keep_alive, tr('{allowed}, or "never"', allowed=SECONDS.allowed)),
 }
 
 
@@ -90,46 +90,50 @@ def read_models_toml(path: Path) -> dict[str, Override]:
             hint=tr("Correct that line; a name may have only one section."),
         ) from exc
     if unknown := set(data) - {"models"}:
-        raise _wrong(path, ", ".join(sorted(unknown)), "only [models.NAME] sections are known")
+        raise _wrong(path, ", ".join(sorted(unknown)), tr("only [models.NAME] sections are known"))
     models = data.get("models", {})
     if not isinstance(models, dict):
-        raise _wrong(path, "models", "it must be [models.NAME] sections")
+        raise _wrong(path, "models", tr("it must be [models.NAME] sections"))
     found = {name: _section(path, name, section) for name, section in models.items()}
     names = [name for key, item in found.items() for name in (key, *item.aliases)]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise _wrong(path, ", ".join(twice), "two models have the same name")
+        raise _wrong(path, ", ".join(twice), tr("two models have the same name"))
     return found
 
 
 def _section(path: Path, name: str, section: Any) -> Override:
     if not isinstance(section, dict):
-        raise _wrong(path, name, "it must be a [models.NAME] section")
+        raise _wrong(path, name, tr("it must be a [models.NAME] section"))
     values: dict[str, Any] = {}
     for key, value in section.items():
         where = f"{name}.{key}"
         if key == "aliases":
             if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-                raise _wrong(path, where, "allowed: a list of names")
+                raise _wrong(path, where, tr("allowed: a list of names"))
             values[key] = tuple(value)
         elif key == "pinned":
             if not isinstance(value, bool):
-                raise _wrong(path, where, "allowed: true or false")
+                raise _wrong(path, where, tr("allowed: true or false"))
             values[key] = value
         elif key in _READERS:
             values[key] = _value(path, where, _READERS[key], value)
         else:
             known = ", ".join(sorted([*_READERS, "aliases", "pinned"]))
-            raise _wrong(path, where, f"it is not known; known: {known}")
+            raise _wrong(path, where, tr("it is not known; known: {known}", known=known))
     return Override(**values)
 
 
 def _value(path: Path, where: str, reader: Reader, value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise _wrong(path, where, f"allowed: {reader.allowed}")
+        raise _wrong(path, where, tr("allowed: {allowed}", allowed=reader.allowed))
     try:
         return reader.read(str(value))
     except (ValueError, KeyError) as exc:
-        raise _wrong(path, where, f"it is {value!r}; allowed: {reader.allowed}") from exc
+        raise _wrong(
+            path,
+            where,
+            tr("it is {value!r}; allowed: {allowed}", value=value, allowed=reader.allowed),
+        ) from exc
 
 
 def _wrong(path: Path, where: str, what: str) -> SettingsError:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from local_ai_suite.errors import ContextOverflow
-from local_ai_suite.messages import tr
+from local_ai_suite.messages import joined, tr
 
 from .sources import Source, compose, shares
 
@@ -74,19 +74,23 @@ def overflow(prompt: Prompt, tokens: int, context: int) -> ContextOverflow:
     parts = {source.name: len(source.text) for source in prompt.sources}
     longest = sorted(parts.items(), key=lambda part: -part[1])[:3]
     if longest:
-        named = ", ".join(f"{name} ({size:,} characters)" for name, size in longest)
-        hint = f"`--cut` (/cut in a conversation) cuts the longest to fit: {named}."
+        named = joined(
+            ", ", (tr("{name} ({size:,} characters)", name=n, size=size) for n, size in longest)
+        )
+        hint = tr("`--cut` (/cut in a conversation) cuts the longest to fit: {named}.", named=named)
     elif prompt.earlier:
-        hint = "`--cut` (/cut) leaves out the oldest turns; a new conversation (/clear) has none."
+        hint = tr(
+            "`--cut` (/cut) leaves out the oldest turns; a new conversation (/clear) has none."
+        )
     else:
-        hint = "Ask with less text, or raise CTX_SIZE in .env if the memory allows it."
+        hint = tr("Ask with less text, or raise CTX_SIZE in .env if the memory allows it.")
     return ContextOverflow(
         tr(
             "the prompt has {tokens:,} tokens; the model's context holds {context:,}, of "
-            "which the answer needs {least_answer} at least",
+            "which the answer needs {least} at least",
             tokens=tokens,
             context=context,
-            least_answer=LEAST_ANSWER,
+            least=LEAST_ANSWER,
         ),
         hint=hint,
         prompt_tokens=tokens,

@@ -13,6 +13,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from local_ai_suite.messages import joined, tr
+
 from . import signals
 
 if TYPE_CHECKING:
@@ -38,15 +40,15 @@ class Choice:
     def reason(self) -> str:
         """One line for a person."""
         if not self.because:
-            return "nothing in it looks like programming"
-        return ", ".join(self.because[:_SHOWN_SIGNALS])
+            return tr("nothing in it looks like programming")
+        return joined(", ", self.because[:_SHOWN_SIGNALS])
 
 
 def choose(question: str, files: Sequence[str] = ()) -> Choice:
     """Which kind of model ``question`` is for. ``files``: names of files that come with it."""
     source = [name for name in files if name.rpartition(".")[2].lower() in CODE_SUFFIXES]
     if source:
-        return Choice("code", (f"a source file ({source[0]})",))
+        return Choice("code", (tr("a source file ({source})", source=source[0]),))
     text = re.sub(signals.joined(signals.NOT_CODE), " ", question[:_LOOKED_AT], flags=re.IGNORECASE)
     points, because = 0, []
     for name, pattern, weight in _signals():
@@ -56,10 +58,12 @@ def choose(question: str, files: Sequence[str] = ()) -> Choice:
         # Two different weak words are two signals; the same strong one twice is one.
         points += weight * (min(len(seen), 2) if weight == 1 else bool(seen))
         if seen:
-            because.append(f"{name} ({_short(next(iter(seen.values())))})")
+            because.append(
+                tr("{name} ({match})", name=name, match=_short(next(iter(seen.values()))))
+            )
     if points >= _NEEDED:
         return Choice("code", tuple(because))
-    return Choice("chat", tuple(f"only {said}" for said in because))
+    return Choice("chat", tuple(tr("only {said}", said=said) for said in because))
 
 
 def _short(words: str) -> str:
@@ -86,26 +90,26 @@ def _signals() -> list[tuple[str, re.Pattern[str], int]]:
     # ASCII: a Latin word ends where a Korean particle is attached to it ("git에서").
     any_case = re.IGNORECASE | re.MULTILINE | re.ASCII
     for name, pattern, weight, flags in (
-        ("a code block", r"```|`[^`\n]{2,}`", 2, any_case),
-        ("a stack trace", trace, 2, re.MULTILINE | re.ASCII),
-        ("a source file", file, 2, any_case),
+        (tr("a code block"), r"```|`[^`\n]{2,}`", 2, any_case),
+        (tr("a stack trace"), trace, 2, re.MULTILINE | re.ASCII),
+        (tr("a source file"), file, 2, any_case),
         ("code", words(signals.CODE), 2, any_case),
         ("mixedCase", r"\b[a-z]{1,40}_[a-z]|\b[a-z][a-z0-9]{0,40}[A-Z]\w", 2, re.ASCII),
-        ("a programming term", rf"\b(?:{words(signals.TERMS)})\b", 2, any_case),
+        (tr("a programming term"), rf"\b(?:{words(signals.TERMS)})\b", 2, any_case),
         # Capitals tell the language from the snake and the metal.
         (
-            "a language's name",
+            tr("a language's name"),
             r"(?<!Monty )\bPython\b|\b(?:Rust|Golang|Kotlin|Scala)\b",
             2,
             re.ASCII,
         ),
-        ("a tool or library", named_tool, 2, re.ASCII),
-        ("a tool or library", rf"\b(?:{words(signals.TOOLS)})(?![\w-])", 2, any_case),
-        ("a programming term", signals.korean(signals.KOREAN_TERMS), 2, any_case),
-        ("a language's name", rf"\b(?:{words(signals.WEAK_LANGUAGES)})\b", 1, any_case),
-        ("a word of programming", rf"\b(?:{words(signals.WEAK_WORDS)})s?\b", 1, any_case),
-        ("an act of programming", rf"\b(?:{words(signals.WEAK_ACTS)})\b", 1, any_case),
-        ("a word of programming", signals.korean(signals.WEAK_KOREAN), 1, any_case),
+        (tr("a tool or library"), named_tool, 2, re.ASCII),
+        (tr("a tool or library"), rf"\b(?:{words(signals.TOOLS)})(?![\w-])", 2, any_case),
+        (tr("a programming term"), signals.korean(signals.KOREAN_TERMS), 2, any_case),
+        (tr("a language's name"), rf"\b(?:{words(signals.WEAK_LANGUAGES)})\b", 1, any_case),
+        (tr("a word of programming"), rf"\b(?:{words(signals.WEAK_WORDS)})s?\b", 1, any_case),
+        (tr("an act of programming"), rf"\b(?:{words(signals.WEAK_ACTS)})\b", 1, any_case),
+        (tr("a word of programming"), signals.korean(signals.WEAK_KOREAN), 1, any_case),
     ):
         _cache.append((name, re.compile(pattern, flags), weight))
     return _cache

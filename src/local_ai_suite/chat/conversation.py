@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from local_ai_suite.errors import HistoryError, UsageError
-from local_ai_suite.messages import tr
+from local_ai_suite.messages import say, tr
 
 from . import budget
 from .budget import Prompt
@@ -79,7 +79,11 @@ class Conversation:
         model, reason = self._choose(question, [source.name for source in sources])
         context = model.context
         count = self._counter(model.id)
-        notes = [f"{source.name} was {source.note}" for source in sources if source.note]
+        notes: list[str] = [
+            tr("{name} was {note}", name=source.name, note=source.note)
+            for source in sources
+            if source.note
+        ]
         if model.can("chat") is False:
             told = tr(
                 "{id} is a base model: it goes on with a text, it answers nobody", id=model.id
@@ -185,7 +189,7 @@ class Conversation:
                 hint=tr("Put a GGUF file into models/, or `lais models pull chat`."),
             )
         if choice.kind == "code" and model.kind == "chat" and model.id != CODE_NAME:
-            reason += "; there is no code model"
+            reason += tr("; there is no code model")
         return model, reason
 
     def _named(self, name: str) -> Model:
@@ -217,8 +221,13 @@ def _of_kind(models: Sequence[Model], kind: Kind) -> Model | None:
 
 
 def _cut_notes(whole: Prompt, cut: Prompt) -> list[str]:
-    notes = [
-        f"{source.name} was cut to {len(source.text):,} of {source.cut_from:,} characters"
+    notes: list[str] = [
+        tr(
+            "{name} was cut to {kept:,} of {whole:,} characters",
+            name=source.name,
+            kept=len(source.text),
+            whole=source.cut_from,
+        )
         for source in cut.sources
         if source.cut_from is not None
     ]
@@ -235,24 +244,28 @@ def status_line(ready: Ready, answer: Answer) -> str:
         used = usage.prompt_tokens + usage.completion_tokens
         text = f"{usage.prompt_tokens:,} + {usage.completion_tokens:,}"
         if ready.context:
-            text += f" of {ready.context:,} tokens ({100 * used / ready.context:.0f} %)"
+            text += say(
+                " of {context:,} tokens ({share:.0f} %)",
+                context=ready.context,
+                share=100 * used / ready.context,
+            )
         else:
-            text += " tokens"
+            text += say(" tokens")
         parts.append(text)
     if (rate := answer.timings.predicted_per_second) is not None:
-        parts.append(f"{rate:.1f} tokens/s")
+        parts.append(say("{rate:.1f} tokens/s", rate=rate))
     if answer.finish_reason == "length":
         parts.append(_cut_off(ready, answer))
     elif answer.finish_reason is None:
-        parts.append("stopped")
+        parts.append(say("stopped"))
     return " · ".join(parts)
 
 
 def _cut_off(ready: Ready, answer: Answer) -> str:
     used = answer.usage.completion_tokens
     if used is not None and used < ready.max_tokens:
-        return "cut: the context is full"
-    return f"cut at {ready.max_tokens:,} tokens (--max-tokens allows more)"
+        return say("cut: the context is full")
+    return say("cut at {count:,} tokens (--max-tokens allows more)", count=ready.max_tokens)
 
 
 @contextlib.contextmanager
@@ -266,7 +279,7 @@ def opened_history(settings: Settings, path: Path, tell: Callable[[str], None]) 
     try:
         history = History(path)
     except HistoryError as exc:
-        tell(f"{exc.message} ({exc.hint})")
+        tell(tr("{message} ({hint})", message=exc.message, hint=exc.hint))
         yield None
         return
     with history:

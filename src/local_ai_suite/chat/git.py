@@ -99,17 +99,15 @@ class Repository:
                 tr(
                     "git {arguments}: {said}",
                     arguments=arguments[0],
-                    said=said[0]
-                    if said
-                    else tr("exit code {returncode}", returncode=done.returncode),
+                    said=said[0] if said else tr("exit code {code}", code=done.returncode),
                 ),
                 hint=tr("Call it inside a git repository that belongs to you."),
             )
         if len(done.stdout) > LARGEST_INPUT:
             raise UsageError(
                 tr(
-                    "the difference is larger than {largest_input} MiB",
-                    largest_input=LARGEST_INPUT >> 20,
+                    "the difference is larger than {size} MiB",
+                    size=LARGEST_INPUT >> 20,
                 ),
                 hint=tr("Look at a part of it: `git diff PATH | lais ai 'review this'`."),
             )
@@ -133,9 +131,9 @@ class Repository:
         except subprocess.TimeoutExpired as exc:
             raise UsageError(
                 tr(
-                    "git {arguments} took over {git_timeout:.0f} s",
+                    "git {arguments} took over {seconds:.0f} s",
                     arguments=arguments[0],
-                    git_timeout=GIT_TIMEOUT,
+                    seconds=GIT_TIMEOUT,
                 )
             ) from exc
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from local_ai_suite.errors import NetworkError, UsageError
-from local_ai_suite.messages import tr
+from local_ai_suite.messages import say, tr
 
 from .plain import one_line, visible
 
@@ -75,7 +75,7 @@ class Issues:
             ) from exc
         except subprocess.TimeoutExpired as exc:
             raise NetworkError(
-                tr("gh did not answer within {gh_timeout:.0f} s", gh_timeout=GH_TIMEOUT),
+                tr("gh did not answer within {seconds:.0f} s", seconds=GH_TIMEOUT),
                 hint=tr("Is the network up?"),
             ) from exc
         if done.returncode:
@@ -87,7 +87,9 @@ class Issues:
 
 
 def _refused(said: str) -> UsageError | NetworkError:
-    line = one_line(next((line for line in said.splitlines() if line.strip()), "no reason given"))
+    line = one_line(
+        next((line for line in said.splitlines() if line.strip()), tr("no reason given"))
+    )
     lower = said.lower()
     if "auth login" in lower or "authentication" in lower or "http 401" in lower:
         return UsageError(
@@ -110,7 +112,7 @@ def _refused(said: str) -> UsageError | NetworkError:
 def as_table(issues: list[dict[str, Any]]) -> str:
     """One line per issue."""
     if not issues:
-        return "no issues"
+        return say("no issues")
     lines = []
     for issue in issues:
         labels = ", ".join(str(label.get("name", "")) for label in issue.get("labels") or [])
@@ -130,7 +132,7 @@ def as_text(issue: dict[str, Any]) -> str:
             f"{issue.get('state', '')}; labels: {labels or 'none'}; assigned: {who or 'nobody'}"
         ),
     ]
-    parts = ["\n".join(head), visible(str(issue.get("body") or "(no text)"))]
+    parts = ["\n".join(head), visible(str(issue.get("body") or say("(no text)")))]
     for comment in issue.get("comments") or []:
         author = one_line(str((comment.get("author") or {}).get("login", "somebody")))
         parts.append(f"--- {author}:\n{visible(str(comment.get('body', '')))}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from local_ai_suite.errors import UsageError
-from local_ai_suite.messages import tr
+from local_ai_suite.messages import joined, tr
 from local_ai_suite.paths import expanded
 
 from .sources import read_file
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 _PRIVATE = 0o600
 COMMANDS: dict[str, str] = {
-    "/help": "what there is",
-    "/model": "[NAME|auto]  the model for the next questions",
-    "/chat": "always the chat model",
-    "/code": "always the code model",
-    "/system": "[TEXT]  instructions to the model; none: remove them",
-    "/file": "FILE...  goes along with the next question",
-    "/drop": "the files don't go along after all",
-    "/cut": "from now on cut files and old turns that do not fit",
-    "/clear": "a new conversation",
-    "/retry": "ask the last question again",
-    "/save": "FILE  write the conversation as Markdown",
-    "/exit": "leave (Ctrl-D does too)",
+    "/help": tr("what there is"),
+    "/model": tr("[NAME|auto]  the model for the next questions"),
+    "/chat": tr("always the chat model"),
+    "/code": tr("always the code model"),
+    "/system": tr("[TEXT]  instructions to the model; none: remove them"),
+    "/file": tr("FILE...  goes along with the next question"),
+    "/drop": tr("the files don't go along after all"),
+    "/cut": tr("from now on cut files and old turns that do not fit"),
+    "/clear": tr("a new conversation"),
+    "/retry": tr("ask the last question again"),
+    "/save": tr("FILE  write the conversation as Markdown"),
+    "/exit": tr("leave (Ctrl-D does too)"),
 }
 
 
@@ -85,63 +85,68 @@ class Slash:
         return files
 
     def _help(self, _: str) -> Said:
-        lines = [f"{name:8} {what}" for name, what in COMMANDS.items()]
+        lines = [f"{name:8} " + what for name, what in COMMANDS.items()]
         lines.append(
-            "Enter sends; Alt-Enter (Esc, Enter) starts a new line; Ctrl-C stops an answer."
+            tr("Enter sends; Alt-Enter (Esc, Enter) starts a new line; Ctrl-C stops an answer.")
         )
-        return Said("\n".join(lines))
+        return Said(joined("\n", lines))
 
     def _model(self, name: str) -> Said:
         talk = self.conversation
         if not name:
             names = [f"{m.id}{f' ({m.kind})' if m.kind else ''}" for m in talk.models]
             now = talk.wishes.model or talk.wishes.kind or "auto"
-            return Said("\n".join([f"now: {now}", *names]))
+            return Said(joined("\n", [tr("now: {now}", now=now), *names]))
         if name == "auto":
             talk.wishes = replace(talk.wishes, model=None, kind=None)
-            return Said("the question chooses the model")
+            return Said(tr("the question chooses the model"))
         if name not in {model.id for model in talk.models}:
             raise UsageError(
                 tr("there is no model called {name}", name=name),
                 hint=tr("There is: {models}", models=", ".join(model.id for model in talk.models)),
             )
         talk.wishes = replace(talk.wishes, model=name)
-        return Said(f"now: {name}")
+        return Said(tr("now: {name}", name=name))
 
     def _kind(self, kind: str) -> Said:
         talk = self.conversation
         talk.wishes = replace(talk.wishes, model=None, kind="code" if kind == "code" else "chat")
-        return Said(f"now: the {kind} model")
+        return Said(tr("now: the {kind} model", kind=kind))
 
     def _system(self, text: str) -> Said:
         self.conversation.wishes = replace(self.conversation.wishes, system=text)
-        return Said("instructions set" if text else "instructions removed")
+        return Said(tr("instructions set") if text else tr("instructions removed"))
 
     def _file(self, names: str) -> Said:
         if not names:
             waiting = ", ".join(source.name for source in self.attached) or "none"
-            return Said(f"files for the next question: {waiting}")
+            return Said(tr("files for the next question: {waiting}", waiting=waiting))
         try:
             paths = [expanded(name) for name in shlex.split(names)]
         except ValueError as exc:
             raise UsageError(tr("a quotation mark is missing: {names}", names=names)) from exc
         read = [read_file(path) for path in paths]
         self.attached += read
-        sizes = ", ".join(f"{one.name} ({len(one.text):,} characters)" for one in read)
-        return Said(f"goes along with the next question: {sizes}")
+        sizes = joined(
+            ", ",
+            (tr("{name} ({size:,} characters)", name=o.name, size=len(o.text)) for o in read),
+        )
+        return Said(tr("goes along with the next question: {sizes}", sizes=sizes))
 
     def _drop(self, _: str) -> Said:
         names = ", ".join(source.name for source in self.take_attached())
-        return Said(f"left out: {names}" if names else "no file waits to go along")
+        return Said(
+            tr("left out: {names}", names=names) if names else tr("no file waits to go along")
+        )
 
     def _cut(self, _: str) -> Said:
         self.conversation.wishes = replace(self.conversation.wishes, cut=True)
-        return Said("what does not fit is cut from now on, and said each time")
+        return Said(tr("what does not fit is cut from now on, and said each time"))
 
     def _clear(self, _: str) -> Said:
         self.conversation.clear()
         self.attached.clear()
-        return Said("a new conversation")
+        return Said(tr("a new conversation"))
 
     def _retry(self, _: str) -> Said:
         turns = self.conversation.turns
@@ -164,7 +169,7 @@ class Slash:
             raise UsageError(
                 tr("{path} cannot be written: {strerror}", path=path, strerror=exc.strerror or exc)
             ) from exc
-        return Said(f"saved as {path}")
+        return Said(tr("saved as {path}", path=path))
 
 
 def as_markdown(turns: list[dict[str, str]]) -> str:

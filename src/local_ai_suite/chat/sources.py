@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # it only keeps a core dump or /dev/zero from filling the memory.
 LARGEST_INPUT = 8 * 1024 * 1024
 _LOOKED_AT = 8192  # bytes in which a NUL tells a binary file, as git does
-STDIN = "standard input"
+STDIN = tr("standard input")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +69,9 @@ def read_stream(stream: BinaryIO, name: str = STDIN) -> Source:
     if len(raw) > LARGEST_INPUT:
         raise UsageError(
             tr(
-                "{name} is larger than {largest_input} MiB, more than any context holds",
+                "{name} is larger than {size} MiB, more than any context holds",
                 name=name,
-                largest_input=LARGEST_INPUT >> 20,
+                size=LARGEST_INPUT >> 20,
             ),
             hint=tr("Send the part that matters: `head -c 100000 FILE | lais ai ...`."),
         )
@@ -82,7 +82,7 @@ def decode(raw: bytes, name: str) -> Source:
     """UTF-8, UTF-16 with its mark, or CP949 (Korean Windows), said in ``note``."""
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         try:
-            return Source(name, raw.decode("utf-16"), "read as UTF-16")
+            return Source(name, raw.decode("utf-16"), tr("read as UTF-16"))
         except UnicodeDecodeError as exc:
             raise _binary(name) from exc
     if b"\0" in raw[:_LOOKED_AT]:
@@ -92,7 +92,7 @@ def decode(raw: bytes, name: str) -> Source:
     except UnicodeDecodeError:
         pass
     try:
-        return Source(name, raw.decode("cp949"), "read as CP949")
+        return Source(name, raw.decode("cp949"), tr("read as CP949"))
     except UnicodeDecodeError as exc:
         raise _binary(name) from exc
 

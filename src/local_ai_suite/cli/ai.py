@@ -27,7 +27,7 @@ from local_ai_suite.cli.ai_turn import INTERRUPTED, history_path, prepare, resum
 from local_ai_suite.cli.output import json_option, show
 from local_ai_suite.client import client_for
 from local_ai_suite.errors import BadAnswer, UsageError
-from local_ai_suite.messages import tr
+from local_ai_suite.messages import say, tr
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
 from local_ai_suite.settings import load_settings
@@ -154,7 +154,7 @@ def greet(screen: Screen) -> None:
             tr("-i needs a terminal to type in"),
             hint=tr("Without -i, standard input is the question."),
         )
-    screen.note("Local AI Suite. /help shows the commands; Ctrl-D leaves.")
+    screen.note(say("Local AI Suite. /help shows the commands; Ctrl-D leaves."))
 
 
 def _once(
@@ -187,7 +187,11 @@ def _once(
 
 def _require_words(answer: Answer) -> None:
     if not answer.text.strip():
-        why = "it only thought" if answer.reasoning else f"it ended with {answer.finish_reason}"
+        why = (
+            tr("it only thought")
+            if answer.reasoning
+            else tr("it ended with {finish_reason}", finish_reason=answer.finish_reason)
+        )
         raise BadAnswer(
             tr("the model {model} answered without a word ({why})", model=answer.model, why=why),
             hint=tr("Allow more tokens (--max-tokens), or ask in other words."),
@@ -217,7 +221,11 @@ def _as_result(
 def _models(talk: Conversation) -> Result:
     lines = []
     for model in talk.models:
-        context = f"{model.context:,} tokens" if model.context else "context unknown"
+        context = (
+            say("{context:,} tokens", context=model.context)
+            if model.context
+            else say("context unknown")
+        )
         facts = [model.kind or "", context, model.status or "", "demo" if model.is_demo else ""]
         lines.append(f"{model.id:20} {', '.join(fact for fact in facts if fact)}")
     data = [
@@ -231,7 +239,7 @@ def _models(talk: Conversation) -> Result:
         }
         for model in talk.models
     ]
-    return Result("ai", "\n".join(lines) or "no models", {"models": data})
+    return Result("ai", "\n".join(lines) or say("no models"), {"models": data})
 
 
 def _schema(path: Path | None) -> dict[str, Any] | None:

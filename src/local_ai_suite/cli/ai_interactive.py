@@ -23,7 +23,8 @@ from local_ai_suite.chat.conversation import status_line
 from local_ai_suite.chat.slash import COMMANDS, Slash
 from local_ai_suite.cli import ai_turn
 from local_ai_suite.errors import SuiteError
-from local_ai_suite.messages import say
+from local_ai_suite.messages import say, translated
+from local_ai_suite.messages.width import width
 from local_ai_suite.result import error_as_text
 
 if TYPE_CHECKING:
@@ -82,11 +83,11 @@ def _terminal_given_back() -> Iterator[None]:
 
 def models_line(address: str, names: Sequence[str]) -> str:
     """Where the answers come from and from which models, in one line of a narrow terminal."""
-    line = f"{address}: " + (names[0] if names else "no models")
+    line = f"{address}: " + (names[0] if names else say("no models"))
     for number, name in enumerate(names[1:], 1):
-        more = f" and {len(names) - number} more (/model)"
+        more = say(" and {count} more (/model)", count=len(names) - number)
         last = number == len(names) - 1
-        if len(line) + len(name) + 2 + (0 if last else len(more)) > COLUMNS:
+        if width(line) + len(name) + 2 + (0 if last else width(more)) > COLUMNS:
             return line + more
         line += f", {name}"
     return line
@@ -110,7 +111,7 @@ def _one_line(
     if slash.is_command(line):
         said = slash.run(line)
         if said.text:
-            click.echo(said.text, err=True)
+            click.echo(translated(said.text), err=True)
         if said.leave:
             return False
         if said.question is None:
@@ -192,7 +193,7 @@ class _Words(Completer):
         if not space:
             for name, what in COMMANDS.items():
                 if name.startswith(word):
-                    yield Completion(name, -len(word), display_meta=what)
+                    yield Completion(name, -len(word), display_meta=translated(what))
         elif word == "/model":
             names = ["auto", *(model.id for model in self._talk.models)]
             yield from (Completion(name, -len(rest)) for name in names if name.startswith(rest))

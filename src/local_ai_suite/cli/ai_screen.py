@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from local_ai_suite.chat.plain import visible
-from local_ai_suite.messages import say
+from local_ai_suite.messages import say, translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,10 +41,10 @@ class Screen:
     def note(self, text: str) -> None:
         """One line for the user, not part of the answer."""
         if not self._quiet:
-            click.secho(visible(text), err=True, dim=True)
+            click.secho(visible(translated(text)), err=True, dim=True)
 
     def warn(self, text: str) -> None:
-        click.echo(say("warning: {visible}", visible=visible(text)), err=True)
+        click.echo(say("warning: {warning}", warning=visible(translated(text))), err=True)
 
     def writer(self) -> Writer:
         if self._rendered:

@@ -62,7 +62,7 @@ def prepare(talk: Conversation, screen: Screen, question: str, sources: Sequence
     screen.note(f"{ready.model} ({ready.reason})")
     status = next((model.status for model in talk.models if model.id == ready.model), None)
     if status == _STATUS_UNLOADED:
-        screen.note(f"{ready.model} is being loaded")
+        screen.note(say("{model} is being loaded", model=ready.model))
     for note in ready.notes:
         screen.warn(note)
     return ready

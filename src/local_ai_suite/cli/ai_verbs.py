@@ -20,7 +20,7 @@ from local_ai_suite.cli.ai_screen import Screen
 from local_ai_suite.cli.output import json_option, show
 from local_ai_suite.client import client_for
 from local_ai_suite.errors import BadAnswer, NotBuiltYet, UsageError
-from local_ai_suite.messages import say, tr
+from local_ai_suite.messages import counted, say, tr, translated
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
 from local_ai_suite.settings import load_settings
@@ -42,13 +42,19 @@ def log(number: int | None, search: str, limit: int, delete: int | None, as_json
     """Earlier conversations; with NUMBER that one as Markdown."""
     path = ai_turn.history_path(find_paths())
     if not path.exists():
-        return show(Result("ai", "no conversations yet", {"conversations": []}), as_json=as_json)
+        return show(
+            Result("ai", say("no conversations yet"), {"conversations": []}), as_json=as_json
+        )
     with History(path) as history:
         if delete is not None:
             history.messages(delete)  # an error when there is no such one
             history.delete(delete)
             return show(
-                Result("ai", f"conversation {delete} is forgotten", {"deleted": delete}),
+                Result(
+                    "ai",
+                    say("conversation {number} is forgotten", number=delete),
+                    {"deleted": delete},
+                ),
                 as_json=as_json,
             )
         if number is not None:
@@ -62,14 +68,16 @@ def log(number: int | None, search: str, limit: int, delete: int | None, as_json
     lines = []
     for entry in entries:
         when = datetime.fromtimestamp(entry.updated).astimezone().strftime("%Y-%m-%d %H:%M")
-        turns_text = f"{entry.turns} question{'s' if entry.turns != 1 else ''}"
+        turns_text = translated(counted("{count} question", "{count} questions", entry.turns))
         lines.append(f"{entry.id:4}  {when}  {one_line(entry.title)}  ({turns_text})")
         if entry.found and entry.found != entry.title:
             lines.append(f"      … {one_line(entry.found)[:100]}")
     found = [
         {"id": e.id, "updated": e.updated, "title": e.title, "questions": e.turns} for e in entries
     ]
-    nothing = f"nothing holds {search!r}" if search else "no conversations yet"
+    nothing = (
+        say("nothing holds {search!r}", search=search) if search else say("no conversations yet")
+    )
     return show(
         Result("ai", "\n".join(lines) or nothing, {"conversations": found}), as_json=as_json
     )

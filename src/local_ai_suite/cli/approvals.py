@@ -54,10 +54,15 @@ def list_command(*, everything: bool, as_json: bool) -> int:
         waiting = [request for request in requests if request.state in _OPEN]
         closed = [request for request in requests if request.state not in _OPEN]
         chosen = [*waiting, *(closed if everything else closed[-_RECENT:])]
-        lines = [_line(gate, request) for request in chosen] or ["nothing waits for a decision"]
+        lines = [_line(gate, request) for request in chosen] or [
+            say("nothing waits for a decision")
+        ]
         data = {"requests": [_summary(gate, request) for request in chosen]}
         warnings = tuple(
-            f"request {escape(identity)} was changed from outside; it is never run"
+            say(
+                "request {id} was changed from outside; it is never run",
+                id=escape(identity),
+            )
             for identity in gate.tampered()
         )
     return show(Result("approvals list", "\n".join(lines), data, warnings), as_json=as_json)
@@ -102,7 +107,9 @@ def reject_command(request_id: str, reason: str, *, as_json: bool) -> int:
     with open_gate(find_paths()) as gate:
         gate.sweep()
         request = gate.reject(request_id, reason)
-        result = Result("approvals reject", f"{request.id} is rejected", _summary(gate, request))
+        result = Result(
+            "approvals reject", say("{id} is rejected", id=request.id), _summary(gate, request)
+        )
     return show(result, as_json=as_json)
 
 
@@ -146,7 +153,7 @@ def audit_command(context: click.Context, count: int, *, as_json: bool) -> int |
         f"{escape(str(entry.get('title', '')))}"
         for entry in entries
     ]
-    text = "\n".join(lines) or "no events yet"
+    text = "\n".join(lines) or say("no events yet")
     result = Result("approvals audit", text, {"events": entries}, verdict.problems)
     return show(result, as_json=as_json)
 
@@ -157,9 +164,10 @@ def verify_command(*, as_json: bool) -> int:
     """Check every event's hash and seal, their chain, and the end against the head."""
     with open_gate(find_paths()) as gate:
         verdict = gate.verify()
-    lines = [f"{len(verdict.entries)} events; {'whole' if verdict.ok else 'NOT WHOLE'}"]
-    lines += [f"  problem: {problem}" for problem in verdict.problems]
-    lines += [f"  note: {note}" for note in verdict.notes]
+    state = say("whole") if verdict.ok else say("NOT WHOLE")
+    lines = [say("{count} events; {state}", count=len(verdict.entries), state=state)]
+    lines += [say("  problem: {problem}", problem=problem) for problem in verdict.problems]
+    lines += [say("  note: {note}", note=note) for note in verdict.notes]
     data = {
         "whole": verdict.ok,
         "events": len(verdict.entries),
@@ -177,19 +185,38 @@ def policy_command(*, as_json: bool) -> int:
     """The actions, their levels, and the rules of the policy file."""
     path = find_places(find_paths()).policy
     policy = load_policy(path)
-    lines = [f"Policy file: {path}{'' if path.exists() else ' (none: the defaults)'}", ""]
-    lines += [
-        f"  {action.name:<16} {action.level.name:<9} waits {_span(action.pending_life)}, "
-        f"approved for {_span(action.life_after_approval(action.level))}"
-        for action in ACTIONS.values()
-    ]
-    medium = "asks once per session" if policy.medium_asks else "runs"
-    limits = f"{policy.most_pending} waiting, {policy.most_per_minute} a minute each"
-    lines += ["", f"MEDIUM {medium}; at most {limits}"]
+    default = "" if path.exists() else say("(none: the defaults)")
+    lines = [say("Policy file: {path} {default}", path=path, default=default).rstrip(), ""]
+    for action in ACTIONS.values():
+        waits = say(
+            "waits {pending}, approved for {approved}",
+            pending=_span(action.pending_life),
+            approved=_span(action.life_after_approval(action.level)),
+        )
+        lines.append(f"  {action.name:<16} {action.level.name:<9} {waits}")
+    medium = say("asks once per session") if policy.medium_asks else say("runs")
+    limits = say(
+        "{waiting} waiting, {rate} a minute each",
+        waiting=policy.most_pending,
+        rate=policy.most_per_minute,
+    )
+    lines += ["", say("MEDIUM {medium}; at most {limits}", medium=medium, limits=limits)]
     for rule in policy.rules:
-        what = "deny" if rule.deny else f"at least {rule.level.name if rule.level else ''}"
+        what = (
+            say("deny")
+            if rule.deny
+            else say("at least {level}", level=rule.level.name if rule.level else "")
+        )
         where = "".join(f" {name}={pattern}" for name, pattern in rule.where)
-        lines.append(f"  rule: {rule.action}{where}: {what} {rule.reason}".rstrip())
+        lines.append(
+            say(
+                "  rule: {action}{where}: {what} {reason}",
+                action=rule.action,
+                where=where,
+                what=what,
+                reason=rule.reason,
+            ).rstrip()
+        )
     data = {
         "file": str(path),
         "exists": path.exists(),
@@ -233,11 +260,11 @@ def _approved(gate: Gate, request: Request, presence: Any, *, run: bool) -> Resu
     outcome = request.progress.get("outcome", {})
     said = "".join(f"\n  {key}: {escape(str(value))}" for key, value in outcome.items())
     if request.state is State.UNKNOWN:
-        said += "\n  It may have happened or not: look there before you ask for it again."
+        said += say("\n  It may have happened or not: look there before you ask for it again.")
     good = request.state in {State.APPROVED, State.DONE}
     return Result(
         "approvals approve",
-        f"{request.id} is {request.state}{said}",
+        say("{id} is {state}{said}", id=request.id, state=request.state, said=said),
         _summary(gate, request),
         exit_code=0 if good else _RAN_BADLY,
     )
@@ -259,7 +286,7 @@ def _decide_with_one_key(gate: Gate, request: Request, terminal: Terminal) -> No
         if key == "a" and presence is not None:
             click.echo(_approved(gate, request, presence, run=True).text)
         elif key == "r":
-            gate.reject(request.id, "rejected while watching")
+            gate.reject(request.id, tr("rejected while watching"))
             click.echo(say("{id} is rejected", id=request.id))
         else:
             click.echo(say("{id} still waits", id=request.id))
@@ -277,7 +304,9 @@ def _display(gate: Gate, request: Request, columns: int | None = None) -> Displa
     if not before:
         return shown
     names = ", ".join(other.id for other in before)
-    warning = f"Warning   the same was begun before and its end is unknown: {names}"
+    warning = say(
+        "Warning   the same was begun before and its end is unknown: {names}", names=names
+    )
     return type(shown)((warning, *shown.rows), shown.complete)
 
 
@@ -303,23 +332,23 @@ def _summary(gate: Gate, request: Request) -> dict[str, Any]:
 def _line(gate: Gate, request: Request) -> str:
     summary = _summary(gate, request)
     left = summary["seconds_left"]
-    ends = f"  ({_span(left)} left)" if left is not None else ""
+    ends = say("  ({span} left)", span=_span(left)) if left is not None else ""
     return (
         f"{request.id}  {request.state:<9} {request.level.name:<8} {escape(summary['title'])}{ends}"
     )
 
 
 def _history(request: Request) -> list[str]:
-    lines = [f"Asked at  {_time(request.created.wall)}"]
+    lines = [say("Asked at  {time}", time=_time(request.created.wall))]
     if request.approved:
-        lines.append(f"Approved  {_time(request.approved.wall)}")
+        lines.append(say("Approved  {time}", time=_time(request.approved.wall)))
     lines += [
         f"{name.replace('_', ' ').capitalize():<9} {escape(str(request.progress[name]))}"
         for name in ("decided_by", "reason")
         if request.progress.get(name)
     ]
     for name, value in request.progress.get("outcome", {}).items():
-        lines.append(f"Outcome   {escape(name)}: {escape(str(value))}")
+        lines.append(say("Outcome   {name}: {value}", name=escape(name), value=escape(str(value))))
     return lines
 
 

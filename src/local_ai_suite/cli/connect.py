@@ -19,7 +19,8 @@ from local_ai_suite.connect.proof import Step, prove
 from local_ai_suite.connect.serving import PLACEHOLDER, read_facts
 from local_ai_suite.connect.target import Home, Target
 from local_ai_suite.errors import UsageError
-from local_ai_suite.messages import say, tr
+from local_ai_suite.messages import say, tr, translated
+from local_ai_suite.messages.width import ljust
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
 from local_ai_suite.settings import load_settings
@@ -99,8 +100,8 @@ def command(
         "notes": list(client.notes),
     }
     if only_print or not client.files:
-        text = shown or _launch_line(client) or "nothing to change"
-        text = "\n".join([text, *(f"note: {note}" for note in client.notes)])
+        text = shown or _launch_line(client) or say("nothing to change")
+        text = "\n".join([text, *(say("note: {note}", note=note) for note in client.notes)])
         return show(Result("connect", text, data), as_json=as_json)
     running = _running(client)
     backups: list[Path] = []
@@ -111,9 +112,9 @@ def command(
         backups = changes.write(plans, _ledger(paths, client))
     data["notes"] += running
     data["backups"] = [str(backup) for backup in backups]
-    lines = [f"{plan.path}: {'as it was' if plan.nothing else 'written'}" for plan in plans]
-    lines += [f"the file as it was: {backup}" for backup in backups]
-    lines += [f"note: {note}" for note in (*client.notes, *running)]
+    lines = [f"{p.path}: {say('as it was') if p.nothing else say('written')}" for p in plans]
+    lines += [say("the file as it was: {backup}", backup=backup) for backup in backups]
+    lines += [say("note: {note}", note=note) for note in (*client.notes, *running)]
     code = 0
     if not no_proof:
         proved = _prove(client, _target(client, home), settings, facts)
@@ -177,15 +178,18 @@ def _prove(client: Client, target: Target | None, settings: Settings, facts: Fac
 
 
 def _as_lines(steps: list[Step]) -> list[str]:
-    signs = {True: "ok  ", False: "FAIL", None: "-   "}
-    return [f"{signs[step.passed]} {step.name}: {step.detail}" for step in steps]
+    signs = {True: say("ok"), False: say("FAIL"), None: "-"}
+    return [
+        f"{ljust(signs[step.passed], 4)} {translated(step.name)}: {translated(step.detail)}"
+        for step in steps
+    ]
 
 
 def _check(paths: Paths, settings: Settings, home: Home, name: str | None) -> Result:
     chosen = [_client(name)] if name else list(table.CLIENTS)
     clients = [one for one in chosen if changes.connected(_ledger(paths, one)) or name]
     if not clients:
-        return Result("connect", "nothing is connected", {"clients": []})
+        return Result("connect", say("nothing is connected"), {"clients": []})
     facts = _facts(settings)
     lines, data, code = [], [], 0
     for client in clients:
@@ -193,7 +197,7 @@ def _check(paths: Paths, settings: Settings, home: Home, name: str | None) -> Re
         stale = any(not plan.nothing for plan in _plans(client, facts, home))
         lines += [f"{client.name}:", *(f"  {line}" for line in _as_lines(proved))]
         if stale:
-            lines.append(f"  the models have changed since: `lais connect {client.id}`")
+            lines.append(say("  the models have changed since: `lais connect {id}`", id=client.id))
         if any(step.passed is False for step in proved):
             code = 1
         steps = [asdict(step) for step in proved]
@@ -207,14 +211,14 @@ def _list(paths: Paths, home: Home) -> Result:
         command_ = next((word for word in client.found_by if shutil.which(word)), None)
         folder = next((str(place) for place in client.folders(home) if place.exists()), None)
         written = [str(path) for path in changes.connected(_ledger(paths, client))]
-        state = "connected" if written else "found" if command_ or folder else ""
+        state = say("connected") if written else say("found") if command_ or folder else ""
         where = written[0] if written else command_ or folder or ""
-        rows.append(f"{client.id:12} {client.name:24} {state:10} {where}".rstrip())
+        rows.append(f"{client.id:12} {client.name:24} {ljust(state, 10)} {where}".rstrip())
         data.append(
             {"id": client.id, "name": client.name, "found": bool(command_ or folder),
              "connected": bool(written), "files": written}
         )  # fmt: skip
-    rows.append("`lais connect CLIENT` connects one, `lais launch CLIENT` starts it for once.")
+    rows.append(say("`lais connect CLIENT` connects one, `lais launch CLIENT` starts it for once."))
     return Result("connect", "\n".join(rows), {"clients": data})
 
 
@@ -228,7 +232,11 @@ def _environment(settings: Settings, facts: Facts) -> Result:
 
 
 def _launch_line(client: Client) -> str:
-    return f"`lais launch {client.id}` starts it; nothing is written" if client.launch else ""
+    return (
+        say("`lais launch {id}` starts it; nothing is written", id=client.id)
+        if client.launch
+        else ""
+    )
 
 
 def _running(client: Client) -> list[str]:
@@ -236,8 +244,12 @@ def _running(client: Client) -> list[str]:
         return []
     return [
         (
-            f"{client.name} is running: close it, or it may write its old settings back when it "
-            f"ends; `lais connect --check {client.id}` tells whether ours are still there"
+            say(
+                "{name} is running: close it, or it may write its old settings back when it "
+                "ends; `lais connect --check {id}` tells whether ours are still there",
+                name=client.name,
+                id=client.id,
+            )
         )
     ]
 

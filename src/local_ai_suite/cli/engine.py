@@ -15,16 +15,17 @@ from local_ai_suite import hardware
 from local_ai_suite.cli.output import json_option, show
 from local_ai_suite.engines import build, find
 from local_ai_suite.errors import EngineError
-from local_ai_suite.messages import say, tr
+from local_ai_suite.messages import say, tr, translated
+from local_ai_suite.messages.width import ljust, rjust
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
 from local_ai_suite.settings import Settings, load_settings
 from local_ai_suite.stack import probe
 
 MIB = 2**20
-_OUTDATED = (
-    "the engine built here is of other sources than are pinned now: "
-    "`lais engine build` makes it anew"
+_OUTDATED = tr(
+    "the engine built here is of other sources than are pinned now: `lais engine "
+    "build` makes it anew"
 )
 
 
@@ -45,7 +46,12 @@ def load_command(model: str, as_json: bool) -> int:
     """Load MODEL now (local-chat if none is named), whatever the last try said."""
     settings = load_settings(find_paths())
     row = _ask(settings, "/models/load", {"model": model}, settings.load_timeout + 30)
-    text = f"{model} is ready: {_context(row)}, loaded in {row['load_seconds']} s"
+    text = say(
+        "{model} is ready: {context}, loaded in {seconds} s",
+        model=model,
+        context=_context(row),
+        seconds=row["load_seconds"],
+    )
     return show(Result("load", text, row, warnings=tuple(row["deviations"])), as_json=as_json)
 
 
@@ -56,7 +62,7 @@ def unload_command(model: str, as_json: bool) -> int:
     """Stop MODEL's engine when its requests are done; the next request loads it again."""
     settings = load_settings(find_paths())
     row = _ask(settings, "/models/unload", {"model": model}, 600)
-    return show(Result("unload", f"{model} is unloaded", row), as_json=as_json)
+    return show(Result("unload", say("{model} is unloaded", model=model), row), as_json=as_json)
 
 
 @click.group()
@@ -78,10 +84,11 @@ def list_command(as_json: bool) -> int:
     warnings: tuple[str, ...] = ()
     for number, item in enumerate(found):
         mark = "*" if number == 0 else " "
-        gpu = {True: "GPU", False: "CPU only", None: "GPU unknown"}[item.gpu]
-        lines.append(f"{mark} {item.source:<9} {item.version or 'version unknown'}, {gpu}")
+        gpu = {True: "GPU", False: say("CPU only"), None: say("GPU unknown")}[item.gpu]
+        version = item.version or say("version unknown")
+        lines.append(f"{mark} {item.source:<9} {version}, {gpu}")
         lines.append(f"    {' '.join(item.command)}")
-        lines.append(f"    {item.problem or item.reason}")
+        lines.append(f"    {translated(item.problem or item.reason)}")
         lines += [f"    {device}" for device in item.devices]
         if item.source == "built" and build.is_outdated(paths):
             warnings = (_OUTDATED,)
@@ -108,9 +115,9 @@ def build_command(cuda: bool | None, jobs: int | None, as_json: bool) -> int:
     built = build.build(paths, cuda=cuda, jobs=jobs, progress=_Bar())
     if sys.stderr.isatty():
         click.echo("", err=True)
-    with_what = "with CUDA" if built.cuda else "for the CPU"
+    with_what = say("with CUDA") if built.cuda else say("for the CPU")
     text = f"{built.path}: {built.version}, {with_what}, in {built.seconds:.0f} s"
-    hint = "`lais restart` takes it up." if probe.ask(_port(), "/health") else ""
+    hint = say("`lais restart` takes it up.") if probe.ask(_port(), "/health") else ""
     return show(Result("engine build", f"{text}\n{hint}".strip(), asdict(built)), as_json=as_json)
 
 
@@ -124,12 +131,10 @@ class _Bar:
         tenth = int((part or 0.0) * 10)
         if sys.stderr.isatty():
             share = "" if part is None else f" {part * 100:3.0f} %"
-            click.echo(say("\r\033[K{what}{share}", what=what, share=share), err=True, nl=False)
+            click.echo(f"\r\033[K{translated(what)}{share}", err=True, nl=False)
         elif (what, tenth) != self._said:
-            click.echo(
-                what if part is None else say("{what}: {tenth} %", what=what, tenth=tenth * 10),
-                err=True,
-            )
+            words = translated(what)
+            click.echo(words if part is None else f"{words}: {tenth * 10} %", err=True)
         self._said = (what, tenth)
 
 
@@ -137,7 +142,10 @@ def ps_text(data: dict[str, Any]) -> str:
     """``GET /running`` as a table."""
     width = max([24, *(len("/".join(row["names"])) for row in data["models"])])
     lines = [
-        f"{'MODEL':<{width}} {'STATUS':<9} {'MEMORY':>22} {'CONTEXT':>16} {'REQUESTS':>9}  SINCE"
+        (
+            f"{ljust(say('MODEL'), width)} {ljust(say('STATUS'), 9)} {rjust(say('MEMORY'), 22)} "
+            f"{rjust(say('CONTEXT'), 16)} {rjust(say('REQUESTS'), 9)}  {say('SINCE')}"
+        )
     ]
     for row in data["models"]:
         held = row["projected_bytes"] if row["pid"] else None
@@ -154,9 +162,22 @@ def ps_text(data: dict[str, Any]) -> str:
         ]
     for device, room in data["capacity_bytes"].items():
         used = data["used_bytes"].get(device, 0)
-        lines.append(f"{device}: {used // MIB} of {room // MIB} MiB held by models")
+        lines.append(
+            say(
+                "{device}: {used} of {room} MiB held by models",
+                device=device,
+                used=used // MIB,
+                room=room // MIB,
+            )
+        )
     engine = data["engine"]
-    lines.append(f"engine: {engine['source']}, {engine['version'] or 'version unknown'}")
+    lines.append(
+        say(
+            "engine: {source}, {version}",
+            source=engine["source"],
+            version=engine["version"] or say("version unknown"),
+        )
+    )
     return "\n".join([*lines, *data["problems"]])
 
 
@@ -166,9 +187,9 @@ def _speed(row: dict[str, Any]) -> str:
     measured = row.get("tokens_per_second")
     if not row["pid"] or not (expected or measured):
         return ""
-    told = [f"{expected:.0f} tokens/s expected"] if expected else []
+    told = [say("{expected:.0f} tokens/s expected", expected=expected)] if expected else []
     if measured:
-        told.append(f"{measured:.1f} generated")
+        told.append(say("{measured:.1f} generated", measured=measured))
     return ", ".join(told)
 
 
@@ -177,7 +198,7 @@ def _context(row: dict[str, Any]) -> str:
     if not plan.get("ctx_size"):
         return ""
     slots = f" x {plan['parallel']}" if (plan.get("parallel") or 1) > 1 else ""
-    return f"{plan['ctx_size']} tokens{slots}"
+    return say("{ctx_size} tokens{slots}", ctx_size=plan["ctx_size"], slots=slots)
 
 
 def _port() -> int:
@@ -204,7 +225,11 @@ def _ask(
         ) from exc
     if status != 200:
         error = found.get("error") if isinstance(found, dict) else None
-        message = error.get("message") if isinstance(error, dict) else f"status {status}"
+        message = (
+            error.get("message")
+            if isinstance(error, dict)
+            else tr("status {status}", status=status)
+        )
         raise EngineError(str(message), hint=tr("`lais logs` tells more."), status=status)
     if not isinstance(found, dict):
         raise EngineError(tr("what listens on port {port} is not the engine service", port=port))

@@ -159,9 +159,9 @@ def _read_text(source: str) -> str:
     if len(raw) > LARGEST_BYTES:
         raise UsageError(
             tr(
-                "{source} is larger than {largest_bytes} MiB; that is no issue",
+                "{source} is larger than {size} MiB; that is no issue",
                 source=source,
-                largest_bytes=LARGEST_BYTES // 2**20,
+                size=LARGEST_BYTES // 2**20,
             ),
             hint=tr("Give the part that says what is wanted."),
         )
@@ -237,7 +237,9 @@ def _approve(documents: Documents, root: Path, options: dict[str, Any]) -> Resul
     waiting = [end["id"] for end in ends if end["state"] == "pending"]
     lines = [f"{end['id']}  {end['state']:<9} {end['action']}" for end in ends]
     if waiting and terminal is None:
-        lines.append("Approve at a terminal: lais approvals approve ID (or: lais approvals watch)")
+        lines.append(
+            say("Approve at a terminal: lais approvals approve ID (or: lais approvals watch)")
+        )
     code = 0 if all(end["state"] == "done" for end in ends) else _WAITS
     return Result("plan approve", "\n".join(lines), {"requests": ends}, exit_code=code)
 
@@ -273,7 +275,11 @@ def _reject(documents: Documents, reason: str) -> Result:
                 rejected.append(gate.reject(request.id, reason).id)
     plan["review"] = {"state": "rejected", "reason": reason}
     documents.write_json(plan)
-    text = f"{documents.name} is rejected" + "".join(f"\n{one} is rejected" for one in rejected)
+    text = say(
+        "{name} is rejected{rejected}",
+        name=documents.name,
+        rejected="".join(f"\n{one} is rejected" for one in rejected),
+    )
     return Result("plan reject", text, {"rejected": rejected})
 
 
@@ -285,9 +291,7 @@ def _progress(language: str, *, quiet: bool) -> Callable[[int, int, str], None]:
             return
         filled = "█" * number + "░" * (of - number)
         line = f"{filled} {number}/{of} {word(f'section_{key}', language)}"
-        click.echo(
-            say("\r\033[K{line}", line=line) if on_terminal else line, err=True, nl=not on_terminal
-        )
+        click.echo(f"\r\033[K{line}" if on_terminal else line, err=True, nl=not on_terminal)
         if on_terminal and number == of:
             click.echo(err=True)
 

@@ -8,6 +8,7 @@ import click
 
 from local_ai_suite.cli.output import json_option, show
 from local_ai_suite.gateway.keys import KeyFile, NamedKey
+from local_ai_suite.messages import say
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
 
@@ -43,7 +44,7 @@ def create(name: str, rpm: int | None, parallel: int | None, as_json: bool) -> i
 def list_keys(as_json: bool) -> int:
     """The keys by name, with their limits."""
     keys = KeyFile(find_paths().keys_file).read()
-    text = "\n".join(_line(key) for key in keys) or "There are no named keys."
+    text = "\n".join(_line(key) for key in keys) or say("There are no named keys.")
     data = [
         {
             "name": key.name,
@@ -62,11 +63,24 @@ def list_keys(as_json: bool) -> int:
 def revoke(name: str, as_json: bool) -> int:
     """Remove a key; a running gateway refuses it within a second."""
     KeyFile(find_paths().keys_file).revoke(name)
-    return show(Result("keys revoke", f"Revoked {name}.", {"name": name}), as_json=as_json)
+    return show(
+        Result("keys revoke", say("Revoked {name}.", name=name), {"name": name}),
+        as_json=as_json,
+    )
 
 
 def _line(key: NamedKey) -> str:
     since = datetime.fromtimestamp(key.created, UTC).date().isoformat()
-    rate = "unlimited" if key.requests_per_minute is None else f"{key.requests_per_minute}/min"
-    parallel = "any number" if key.parallel is None else str(key.parallel)
-    return f"{key.name}  since {since}  {rate}, {parallel} at once"
+    rate = (
+        say("unlimited")
+        if key.requests_per_minute is None
+        else say("{count}/min", count=key.requests_per_minute)
+    )
+    parallel = say("any number") if key.parallel is None else str(key.parallel)
+    return say(
+        "{name}  since {since}  {rate}, {parallel} at once",
+        name=key.name,
+        since=since,
+        rate=rate,
+        parallel=parallel,
+    )

@@ -59,13 +59,18 @@ def recommended_command(as_json: bool) -> int:
     entries = recommended.recommended()
     lines = []
     for entry in entries:
-        usual = f"; `lais models pull {entry.default_for}`" if entry.default_for else ""
+        usual = (
+            say("; `lais models pull {role}`", role=entry.default_for) if entry.default_for else ""
+        )
         lines += [
             f"{entry.name:<17} {entry.kind:<6} {entry.gigabytes:.2f} GB  {entry.title}",
             f"    {entry.licence}{usual}",
             f"    6 GB GPU: {entry.fits_6gb}",
         ]
-    lines += ["", "Get one: lais models pull NAME, or any other: lais models pull user/repo:file"]
+    lines += [
+        "",
+        say("Get one: lais models pull NAME, or any other: lais models pull user/repo:file"),
+    ]
     data = {"models": [listing.recommended_as_data(entry) for entry in entries]}
     return show(Result("models recommended", "\n".join(lines), data), as_json=as_json)
 
@@ -100,7 +105,7 @@ def pull_command(name: str, as_json: bool) -> int:
             raise
     files = ", ".join(path.name for path in pulled.paths)
     size = listing.size_text(pulled.size_bytes)
-    how = "downloaded and checked" if pulled.fresh else "is there already, and is right"
+    how = say("downloaded and checked") if pulled.fresh else say("is there already, and is right")
     kind = entry.kind if entry else None
     roles = listing.roles_of(pulled.paths[0], settings, paths, wanted=kind)
     text = "\n".join([f"{files}: {how} ({size})", *roles])
@@ -134,13 +139,21 @@ def rm_command(name: str, yes: bool, as_json: bool) -> int:
     removal = find_removal(name, settings.models_path(paths))
     names = [path.name for path in removal.paths]
     if not yes:
-        question = f"Delete {', '.join(names)} ({listing.size_text(removal.size_bytes)})?"
+        question = say(
+            "Delete {names} ({size})?",
+            names=", ".join(names),
+            size=listing.size_text(removal.size_bytes),
+        )
         if not _agreed(question):
             return show(Result("models rm", "Kept.", {"deleted": []}, exit_code=1), as_json=as_json)
     still_named = listing.settings_that_name(removal.paths, settings, paths)
     freed = removal.carry_out()
-    text = f"Deleted {', '.join(names)}: {listing.size_text(freed)} are free again."
-    warnings = tuple(f"{key} still names it: change it in .env" for key in still_named)
+    text = say(
+        "Deleted {names}: {size} are free again.",
+        names=", ".join(names),
+        size=listing.size_text(freed),
+    )
+    warnings = tuple(say("{key} still names it: change it in .env", key=key) for key in still_named)
     data = {"deleted": [str(path) for path in removal.paths], "freed_bytes": freed}
     return show(Result("models rm", text, data, warnings=warnings), as_json=as_json)
 
@@ -166,9 +179,9 @@ def download_folder(settings: Settings, paths: Paths) -> Path:
     if "MODELS_DIR" in settings.sources and paths.project not in folder.parents:
         raise SettingsError(
             tr(
-                "MODELS_DIR is {models_dir!r} ({models_dir_2}), and that folder is not there",
+                "MODELS_DIR is {models_dir!r} ({source}), and that folder is not there",
                 models_dir=settings.models_dir,
-                models_dir_2=settings.sources["MODELS_DIR"],
+                source=settings.sources["MODELS_DIR"],
             ),
             hint=tr(
                 "If its disk is unplugged, plug it in; else make the folder or change MODELS_DIR."

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from local_ai_suite.messages import say
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -67,7 +69,15 @@ class Lines(Quiet):
             return
         part = f" ({self._done / self._total:.0%})" if self._total else ""
         rate = self._done / max(now - self._begun, 0.001)
-        self._write(f"{self._name}: {_size(self._done)}{part}, {rate / 1e6:.1f} MB/s")
+        self._write(
+            say(
+                "{name}: {size}{part}, {rate:.1f} MB/s",
+                name=self._name,
+                size=_size(self._done),
+                part=part,
+                rate=rate / 1e6,
+            )
+        )
         self._last_time, self._last_done = now, self._done
 
     def note(self, text: str) -> None:
@@ -126,5 +136,5 @@ def watcher() -> Quiet:
 
 def _size(count: int | None) -> str:
     if count is None:
-        return "size unknown"
+        return say("size unknown")
     return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from local_ai_suite.messages import say
+from local_ai_suite.messages import say, translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,5 +29,5 @@ def show(result: Result, *, as_json: bool) -> int:
         for warning in result.warnings:
             click.echo(say("warning: {warning}", warning=warning), err=True)
         if result.text:
-            click.echo(result.text)
+            click.echo(translated(result.text))
     return result.exit_code

@@ -15,7 +15,7 @@ from local_ai_suite.engines.find import find_engine
 from local_ai_suite.errors import EngineNotFound, UsageError
 from local_ai_suite.gguf import read_gguf
 from local_ai_suite.hardware import Hardware, detect, measure_read_speed
-from local_ai_suite.messages import tr
+from local_ai_suite.messages import joined, tr
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
 from local_ai_suite.settings import Settings, load_settings
@@ -58,7 +58,7 @@ def plan_fit_command(
         hardware = _imagine(hardware, vram, gpu)
         notes.append(tr("planned for a graphics card that isn't here; its speed is from a table"))
     elif hardware.other_gpus and not hardware.gpus:
-        names = ", ".join(str(card) for card in hardware.other_gpus)
+        names = joined(", ", (card.describe() for card in hardware.other_gpus))
         notes.append(
             tr(
                 "{names}: only NVIDIA's GPUs are planned for as yet, so this is for the CPU",

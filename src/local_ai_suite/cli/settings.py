@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from local_ai_suite.cli.output import json_option, show
+from local_ai_suite.messages import say
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
 from local_ai_suite.settings import KEYS, SECRET_KEYS, Settings, load_settings
@@ -27,7 +28,7 @@ def settings_command(as_json: bool) -> int:
         rows.append(
             {
                 "key": key,
-                "value": "(set, hidden)" if key in SECRET_KEYS and value else value,
+                "value": say("(set, hidden)") if key in SECRET_KEYS and value else value,
                 "source": settings.sources.get(key, "default"),
                 "changed": value != getattr(defaults, name),
                 "allowed": _allowed(name),
@@ -37,7 +38,7 @@ def settings_command(as_json: bool) -> int:
         f"{'*' if row['changed'] else ' '} {row['key']:<22} {_shown(row):<{_WIDTH}} {row['source']}"
         for row in rows
     ]
-    legend = "* differs from the default. docs/reference/settings.md explains each."
+    legend = say("* differs from the default. docs/reference/settings.md explains each.")
     text = "\n".join([*lines, "", legend])
     result = Result("settings", text, {"settings": rows}, warnings=settings.warnings)
     return show(result, as_json=as_json)

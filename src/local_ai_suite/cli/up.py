@@ -12,7 +12,7 @@ import click
 from local_ai_suite.cli.output import json_option, show
 from local_ai_suite.doctor import ensure_ready
 from local_ai_suite.log import log_to_file
-from local_ai_suite.messages import say
+from local_ai_suite.messages import say, translated
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
 from local_ai_suite.settings import load_settings
@@ -23,11 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from local_ai_suite.stack.runtime import UpOutcome
-
-DEMO_LINE = (
-    "This is the small demo model: no chat model was found. For a real one: "
-    ".venv/bin/lais models pull chat, or put a .gguf file into {folder}; then make restart"
-)
 
 
 @contextmanager
@@ -42,8 +37,8 @@ def progress(quiet: bool) -> Iterator[Callable[[str], None]]:
     from rich.console import Console  # noqa: PLC0415  (60 ms that only a terminal needs)
 
     console = Console(stderr=True)
-    with console.status("working") as spinner:
-        yield lambda line: spinner.update(f"{line} ...")
+    with console.status(say("working")) as spinner:
+        yield lambda line: spinner.update(f"{translated(line)} ...")
 
 
 @click.command()
@@ -74,13 +69,34 @@ def bring_up(command: str, phase: str, *, as_json: bool) -> int:
 
 def up_text(outcome: UpOutcome, models: str) -> str:
     stack = outcome.stack
-    how = "is already up" if outcome.already else f"is up ({outcome.seconds:.1f} s)"
-    lines = [f"Local AI Suite {how}: {stack.address}   [{stack.phase}, {stack.runtime}]", ""]
+    how = (
+        say("is already up")
+        if outcome.already
+        else say("is up ({seconds:.1f} s)", seconds=outcome.seconds)
+    )
+    lines = [
+        say(
+            "Local AI Suite {how}: {address}   [{phase}, {runtime}]",
+            how=how,
+            address=stack.address,
+            phase=stack.phase,
+            runtime=stack.runtime,
+        ),
+        "",
+    ]
     rows = status.model_rows(stack.models)
-    lines += ["  " + line for line in status.table([status.MODEL_COLUMNS, *rows])]
+    lines += ["  " + line for line in status.table([status.model_columns(), *rows])]
     if any((model.get("meta") or {}).get("is_demo") for model in stack.models):
-        lines += ["", DEMO_LINE.format(folder=models)]
-    lines += ["", f"Try:  curl {stack.address}/models", "Stop: make down"]
+        lines += [
+            "",
+            say(
+                "This is the small demo model: no chat model was found. For a real one: "
+                ".venv/bin/lais models pull chat, or put a .gguf file into {folder}; then make "
+                "restart",
+                folder=models,
+            ),
+        ]
+    lines += ["", say("Try:  curl {address}/models", address=stack.address), say("Stop: make down")]
     return "\n".join(lines)
 
 
@@ -91,7 +107,9 @@ def down_command(as_json: bool) -> int:
     paths = find_paths()
     with progress(as_json) as report:
         count = runtime.down(paths, report)
-    text = f"Stopped ({count} processes)." if count else "Nothing was running."
+    text = (
+        say("Stopped ({count} processes).", count=count) if count else say("Nothing was running.")
+    )
     return show(Result("down", text, {"stopped": count}), as_json=as_json)
 
 

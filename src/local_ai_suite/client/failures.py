@@ -59,12 +59,16 @@ def overflow(
     prompt_tokens: int | None, context_tokens: int | None, **facts: Any
 ) -> ContextOverflow:
     """The error for a prompt that does not fit; also used before anything is sent."""
-    prompt = "an unknown number of" if prompt_tokens is None else f"{prompt_tokens:,}"
+    prompt = (
+        tr("an unknown number of")
+        if prompt_tokens is None
+        else tr("{prompt_tokens:,}", prompt_tokens=prompt_tokens)
+    )
     context = "fewer" if context_tokens is None else f"{context_tokens:,}"
     return ContextOverflow(
         tr(
-            "the prompt has {prompt} tokens; the model's context holds {context}",
-            prompt=prompt,
+            "the prompt has {tokens} tokens; the model's context holds {context}",
+            tokens=prompt,
             context=context,
         ),
         hint=tr("Send less, or raise CTX_SIZE in .env if the memory allows it (`lais plan-fit`)."),
@@ -112,16 +116,18 @@ def not_an_api(url: str, body: str) -> BadAnswer:
 
 def _hint(status: int, model: str | None) -> str:
     if status == 401:
-        return "LITELLM_MASTER_KEY in .env must be the key that the running server has."
+        return tr("LITELLM_MASTER_KEY in .env must be the key that the running server has.")
     if status == 403:
-        return "The server refuses this Host or Origin: ALLOWED_HOSTS or ALLOWED_ORIGINS in .env."
+        return tr(
+            "The server refuses this Host or Origin: ALLOWED_HOSTS or ALLOWED_ORIGINS in .env."
+        )
     if status == 404 and model:
-        return f"Is {model} there? `lais ai --models` lists the models."
+        return tr("Is {model} there? `lais ai --models` lists the models.", model=model)
     if status == 413:
-        return "The request is larger than MAX_REQUEST_MIB in .env allows."
+        return tr("The request is larger than MAX_REQUEST_MIB in .env allows.")
     if status in {502, 503, 504}:
-        return "The model is not ready: `lais status`, then `lais logs`."
-    return "`lais logs` may say more." if status >= 500 else ""
+        return tr("The model is not ready: `lais status`, then `lais logs`.")
+    return tr("`lais logs` may say more.") if status >= 500 else ""
 
 
 def _number(value: Any) -> int | None:

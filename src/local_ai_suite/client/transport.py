@@ -71,9 +71,9 @@ class Exchange:
         if len(body) > LONGEST_BODY:
             raise BadAnswer(
                 tr(
-                    "{url} answered with more than {longest_body} MiB",
+                    "{url} answered with more than {size} MiB",
                     url=self.url,
-                    longest_body=LONGEST_BODY >> 20,
+                    size=LONGEST_BODY >> 20,
                 )
             )
         if self._response.length:  # http.client reads a body that is too short without a word
@@ -96,9 +96,9 @@ class Exchange:
             if len(line) >= LONGEST_LINE:
                 raise BadAnswer(
                     tr(
-                        "{url} sent an event of over {longest_line} MiB",
+                        "{url} sent an event of over {size} MiB",
                         url=self.url,
-                        longest_line=LONGEST_LINE >> 20,
+                        size=LONGEST_LINE >> 20,
                     )
                 )
             # Also "error:", which llama.cpp wrote before it sent errors as data.

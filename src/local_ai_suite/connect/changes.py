@@ -159,14 +159,14 @@ def _restore_one(record: dict[str, Any]) -> str:
     path = Path(record["path"])
     now = _read(path)
     if now is None:
-        return "already gone"
+        return tr("already gone")
     if _digest(now) == record["after"] and not record.get("touched"):
         if not record["existed"]:
             path.unlink()
             return "removed"
         before = Path(record["backup"]).read_bytes().decode()
         _replace(path, before)
-        return "as it was"
+        return tr("as it was")
     edits = [Edit(from_json(edit["path"]), edit["value"]) for edit in record["edits"]]
     try:
         after = formats.remove(record["format"], now, edits)
@@ -179,7 +179,7 @@ def _restore_one(record: dict[str, Any]) -> str:
             ),
         ) from exc
     _replace(path, after)
-    return "ours taken out"
+    return tr("ours taken out")
 
 
 def _records(ledger: Path) -> list[dict[str, Any]]:
@@ -200,9 +200,9 @@ def _read(path: Path) -> str | None:
         if path.stat().st_size > LARGEST_FILE:
             raise UsageError(
                 tr(
-                    "{path} is larger than {largest_file} MiB: no configuration is",
+                    "{path} is larger than {size} MiB: no configuration is",
                     path=path,
-                    largest_file=LARGEST_FILE >> 20,
+                    size=LARGEST_FILE >> 20,
                 ),
                 hint=tr("Look at the file; nothing was written."),
             )
@@ -211,9 +211,9 @@ def _read(path: Path) -> str | None:
         if path.is_symlink():
             raise UsageError(
                 tr(
-                    "{path} is a link to {readlink}, which is not there",
+                    "{path} is a link to {target}, which is not there",
                     path=path,
-                    readlink=path.readlink(),
+                    target=path.readlink(),
                 ),
                 hint=tr("Make its target, or remove the link."),
             ) from None
@@ -255,7 +255,7 @@ def _replace(path: Path, text: str) -> None:
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         mode = target.stat().st_mode & 0o7777 if target.exists() else _NEW_FILE_MODE
         if target.exists() and not os.access(target, os.W_OK):
-            raise PermissionError(13, "it is read-only")
+            raise PermissionError(13, tr("it is read-only"))
         descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         with os.fdopen(descriptor, "wb") as file:
             file.write(text.encode())

@@ -12,6 +12,7 @@ import io
 from typing import TYPE_CHECKING, Any, Literal
 
 from local_ai_suite.errors import UsageError
+from local_ai_suite.messages import tr
 from local_ai_suite.settings import dotenv
 
 from . import jsonc
@@ -57,7 +58,7 @@ def apply(format_: Format, text: str, edits: Sequence[Edit]) -> tuple[str, list[
             expected = _set(expected, edit.path, edit.value)
     if (load(format_, text) or _nothing(edits[0].path)) != expected:
         # A defect of ours or of a library: better no change than a wrong one.
-        raise ValueError("the change would have altered something else in the file")
+        raise ValueError(tr("the change would have altered something else in the file"))
     return text, made
 
 
@@ -114,7 +115,7 @@ def _set(data: Any, path: Path, value: Any) -> Any:
     if isinstance(step, Item):
         if not isinstance(data, list):
             raise ValueError(  # noqa: TRY004 (the file is wrong, not our types)
-                f"a list was expected around {step.key}: {step.value}"
+                tr("a list was expected around {key}: {value}", key=step.key, value=step.value)
             )
         index = next((n for n, item in enumerate(data) if same_item(item, step)), None)
         if index is None:
@@ -125,7 +126,7 @@ def _set(data: Any, path: Path, value: Any) -> Any:
             data[index] = value
         return data
     if not isinstance(data, dict):
-        raise ValueError(f"a table was expected around {step}")  # noqa: TRY004
+        raise ValueError(tr("a table was expected around {step}", step=step))  # noqa: TRY004
     if not rest:
         data[step] = value
     elif data.get(step) is None:
@@ -161,8 +162,14 @@ def _yaml(text: str) -> tuple[Any, Any]:
         return yaml, yaml.load(text)
     except YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
-        where = f"line {mark.line + 1}: " if mark else ""
-        raise ValueError(f"{where}{getattr(exc, 'problem', None) or 'not YAML'}") from exc
+        where = tr("line {line}: ", line=mark.line + 1) if mark else ""
+        raise ValueError(
+            tr(
+                "{where}{problem}",
+                where=where,
+                problem=getattr(exc, "problem", None) or tr("not YAML"),
+            )
+        ) from exc
 
 
 def _yaml_text(yaml: Any, data: Any, before: str) -> str:

@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from local_ai_suite.messages import tr
+
 from .path import Item, Path, same_item
 
 _DEEPEST = 200  # nested deeper than any configuration; keeps the recursion bounded
@@ -48,7 +50,7 @@ def parse(text: str) -> Node | None:
     node = parser.value(0)
     parser.skip()
     if parser.at != len(text):
-        parser.fail("more text after the value")
+        parser.fail(tr("more text after the value"))
     return node
 
 
@@ -71,7 +73,7 @@ class _Parser:
 
     def value(self, depth: int) -> Node:
         if depth > _DEEPEST:
-            self.fail("nested too deep")
+            self.fail(tr("nested too deep"))
         match self.peek():
             case "{":
                 return self._object(depth)
@@ -81,18 +83,22 @@ class _Parser:
                 start, text = self.at, self._string()
                 return Node(start, self.at, text)
         if not (match_ := _WORD.match(self.text, self.at)):
-            self.fail("a value was expected" if self.at < len(self.text) else "the text ends early")
+            self.fail(
+                tr("a value was expected")
+                if self.at < len(self.text)
+                else tr("the text ends early")
+            )
         start, self.at = self.at, match_.end()
         return Node(start, self.at, json.loads(match_.group()))
 
     def _string(self) -> str:
         found = _STRING.match(self.text, self.at)
         if not found:
-            self.fail("a string was expected")
+            self.fail(tr("a string was expected"))
         try:
             text: str = json.loads(found.group())
         except ValueError:
-            self.fail("a string with a wrong escape")
+            self.fail(tr("a string with a wrong escape"))
         self.at = found.end()
         return text
 
@@ -103,7 +109,7 @@ class _Parser:
             start = self.at
             key = self._string()
             if self.peek() != ":":
-                self.fail("a colon was expected")
+                self.fail(tr("a colon was expected"))
             self.at += 1
             child = self.value(depth + 1)
             node.members.append((key, start, child))
@@ -130,7 +136,7 @@ class _Parser:
         if sign == ",":
             self.at += 1
         elif sign != end:
-            self.fail(f"a comma or {end} was expected")
+            self.fail(tr("a comma or {end} was expected", end=end))
 
 
 def put(text: str, path: Path, value: Any) -> str:
@@ -200,7 +206,7 @@ def nested(path: Path, value: Any) -> Any:
 def _insert(text: str, node: Node, step: str | Item, value: Any) -> str:
     wanted = list if isinstance(step, Item) else dict
     if not isinstance(node.value, wanted):
-        kind = "a list" if wanted is list else "an object"
+        kind = tr("a list") if wanted is list else tr("an object")
         raise JsoncError(f"{kind} was expected where {json.dumps(node.value)[:40]} is")
     if isinstance(step, Item) and isinstance(value, dict):
         value = {step.key: step.value, **value}

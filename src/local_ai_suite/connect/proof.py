@@ -10,6 +10,7 @@ import orjson
 
 from local_ai_suite.client.transport import Address, Timeouts, Transport
 from local_ai_suite.errors import SuiteError
+from local_ai_suite.messages import tr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,14 +54,14 @@ def prove(
     wait = (timeouts or Timeouts()).first_byte
     speak = {"chat": _Chat, "responses": _Responses, "messages": _Messages}[protocol]
     talk = speak(server, model, wait)
-    steps = [_step("chat", talk.chat), _step("stream", talk.stream)]
+    steps = [_step(tr("chat"), talk.chat), _step(tr("stream"), talk.stream)]
     if tools:
-        steps.append(_step("tool call and second turn", talk.tool))
+        steps.append(_step(tr("tool call and second turn"), talk.tool))
     else:
-        steps.append(Step("tool call and second turn", None, "it uses no tools"))
+        steps.append(Step(tr("tool call and second turn"), None, tr("it uses no tools")))
     if fim_model:
-        steps.append(_step("fill in the middle", lambda: _fim(server, fim_model, wait)))
-    steps.append(_step("cancel", talk.cancel))
+        steps.append(_step(tr("fill in the middle"), lambda: _fim(server, fim_model, wait)))
+    steps.append(_step(tr("cancel"), talk.cancel))
     return steps
 
 
@@ -71,9 +72,12 @@ def _step(name: str, action: Callable[[], str]) -> Step:
     except SuiteError as exc:
         detail, passed = exc.message, False
     except _Missing as exc:
-        detail, passed = str(exc), False
+        detail, passed = exc.args[0], False
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as exc:
-        detail, passed = f"an answer of another shape: {type(exc).__name__} {exc}", False
+        detail, passed = (
+            tr("an answer of another shape: {name} {exc}", name=type(exc).__name__, exc=exc),
+            False,
+        )
     return Step(name, passed, detail, time.monotonic() - started)
 
 
@@ -85,7 +89,7 @@ def _fim(server: Transport, model: str, wait: float) -> str:
 
 def _words(text: Any) -> str:
     if not isinstance(text, str) or not text.strip():
-        raise _Missing("an answer without a word")
+        raise _Missing(tr("an answer without a word"))
     return " ".join(text.split())[:60]
 
 
@@ -115,7 +119,7 @@ class _Talk:
     def stream(self) -> str:
         pieces = [piece for piece in self._events("Say hello.", _SHORT) if piece]
         text = _words("".join(pieces))
-        return f"{len(pieces)} pieces: {text}"
+        return tr("{count} pieces: {text}", count=len(pieces), text=text)
 
     def cancel(self) -> str:
         events = self._events("Count from 1 to 1000, go on forever.", _LONG)
@@ -123,7 +127,9 @@ class _Talk:
         events.close()  # type: ignore[attr-defined]
         started = time.monotonic()
         self._post(self._body("Say hello.", 8), wait=AFTER_CANCEL)
-        return f"the next answer came {time.monotonic() - started:.1f} s after it"
+        return tr(
+            "the next answer came {seconds:.1f} s after it", seconds=time.monotonic() - started
+        )
 
     def _post(self, body: dict[str, Any], wait: float | None = None) -> dict[str, Any]:
         return self._server.json(
@@ -163,7 +169,7 @@ class _Chat(_Talk):
         message = self._post(body)["choices"][0]["message"]
         calls = message.get("tool_calls")
         if not calls:
-            raise _Missing("the model answered without calling the tool")
+            raise _Missing(tr("the model answered without calling the tool"))
         arguments = orjson.loads(calls[0]["function"]["arguments"])
         answer = {"role": "tool", "tool_call_id": calls[0]["id"], "content": _RESULT}
         body["messages"] += [message, answer]
@@ -190,7 +196,7 @@ class _Responses(_Talk):
         output = self._post(body)["output"]
         call = next((item for item in output if item["type"] == "function_call"), None)
         if call is None:
-            raise _Missing("the model answered without calling the tool")
+            raise _Missing(tr("the model answered without calling the tool"))
         arguments = orjson.loads(call["arguments"])
         result = {"type": "function_call_output", "call_id": call["call_id"], "output": _RESULT}
         body["input"] += [call, result]
@@ -216,7 +222,7 @@ class _Messages(_Talk):
         content = self._post(body)["content"]
         call = next((part for part in content if part["type"] == "tool_use"), None)
         if call is None:
-            raise _Missing("the model answered without calling the tool")
+            raise _Missing(tr("the model answered without calling the tool"))
         result = {"type": "tool_result", "tool_use_id": call["id"], "content": _RESULT}
         body["messages"] += [
             {"role": "assistant", "content": content},

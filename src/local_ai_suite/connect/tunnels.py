@@ -10,6 +10,8 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from local_ai_suite.messages import tr
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -31,12 +33,14 @@ TUNNELS = (
         # Its address is another one at each start, so no list of hosts could hold it: the tunnel
         # itself calls the server by the name that it knows.
         "cloudflared tunnel --url {root} --http-host-header localhost",
-        "prints an address https://....trycloudflare.com, another one at each start; no account",
+        tr(
+            "prints an address https://....trycloudflare.com, another one at each start; no account"
+        ),
     ),
     Tunnel(
         "tailscale",
         "tailscale funnel {port}",
-        "prints an address https://MACHINE.TAILNET.ts.net that stays; add it to ALLOWED_HOSTS",
+        tr("prints an address https://MACHINE.TAILNET.ts.net that stays; add it to ALLOWED_HOSTS"),
     ),
 )
 
@@ -48,18 +52,21 @@ def installed(which: Callable[[str], str | None] = shutil.which) -> tuple[Tunnel
 
 def cursor_steps(facts: Facts, tunnels: Sequence[Tunnel] = TUNNELS) -> list[str]:
     """What a person does, with the commands of ``tunnels``, each behind the warning."""
-    truth = (
-        f"Cursor cannot use {facts.base_url}: its own servers make the call, and they refuse a "
-        "private address (ssrf_blocked). It works only through a public HTTPS address, that is "
-        "through a tunnel that you open yourself."
+    truth = tr(
+        "Cursor cannot use {base_url}: its own servers make the call, and they "
+        "refuse a private address (ssrf_blocked). It works only through a public "
+        "HTTPS address, that is through a tunnel that you open yourself.",
+        base_url=facts.base_url,
     )
     if not facts.key_needed:
         return [
             truth,
             (
-                "First the key: this server asks for none, and through a tunnel anybody could use "
-                "it. Set REQUIRE_KEY=true in .env, `lais restart`, and run this command again: it "
-                "then shows how to open the tunnel."
+                tr(
+                    "First the key: this server asks for none, and through a tunnel anybody "
+                    "could use it. Set REQUIRE_KEY=true in .env, `lais restart`, and run this "
+                    "command again: it then shows how to open the tunnel."
+                )
             ),
         ]
     port = facts.root.rpartition(":")[2]
@@ -68,18 +75,24 @@ def cursor_steps(facts: Facts, tunnels: Sequence[Tunnel] = TUNNELS) -> list[str]
     ]
     if not offers:
         names = " or ".join(tunnel.command for tunnel in TUNNELS)
-        offers = [f"install one: {names} is not on this machine"]
+        offers = [tr("install one: {names} is not on this machine", names=names)]
     return [
         truth,
         (
-            "WARNING: as long as the tunnel is open, the key is all that stands between the "
-            "internet and your models. Give it to nobody, and close the tunnel when you are done."
+            tr(
+                "WARNING: as long as the tunnel is open, the key is all that stands between "
+                "the internet and your models. Give it to nobody, and close the tunnel when "
+                "you are done."
+            )
         ),
-        *(f"Open it yourself: {offer}" for offer in offers),
+        *(tr("Open it yourself: {offer}", offer=offer) for offer in offers),
         (
-            "In Cursor: Settings, Models, OpenAI API Key: LITELLM_MASTER_KEY of .env, or better "
-            "one of its own (`lais keys create cursor`); Override OpenAI Base URL: "
-            f"https://NAME-OF-THE-TUNNEL/cursor; model {facts.chat.id}. Ask, Plan and Agent work "
-            "where Cursor's plan allows own keys; Tab never uses one."
+            tr(
+                "In Cursor: Settings, Models, OpenAI API Key: LITELLM_MASTER_KEY of .env, or "
+                "better one of its own (`lais keys create cursor`); Override OpenAI Base "
+                "URL: https://NAME-OF-THE-TUNNEL/cursor; model {id}. Ask, Plan and Agent "
+                "work where Cursor's plan allows own keys; Tab never uses one.",
+                id=facts.chat.id,
+            )
         ),
     ]

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from local_ai_suite.messages import tr
+
 from .path import Edit, Item
 from .serving import KEY_VARIABLE, PLACEHOLDER
 from .target import Target
@@ -64,7 +66,11 @@ def continue_edits(facts: Facts) -> list[Edit]:
 
 def continue_check(data: Any) -> str | None:
     schema = data.get("schema", "v1") if isinstance(data, dict) else None
-    return None if schema == "v1" else f"its schema is {schema!r}, and only v1 is known here"
+    return (
+        None
+        if schema == "v1"
+        else tr("its schema is {schema!r}, and only v1 is known here", schema=schema)
+    )
 
 
 # opencode ------------------------------------------------------------------------------------
@@ -275,21 +281,32 @@ def cline_steps(facts: Facts) -> list[str]:
     context = facts.code.context
     return [
         f"cline auth -p openai-compatible -k {key} -m {facts.code.id} -b {facts.base_url}",
-        "In the editor's panel: API Provider: OpenAI Compatible; Base URL: "
-        f"{facts.base_url}; API Key: {key}; Model ID: {facts.code.id}"
-        + (f"; Context Window Size: {context}" if context else ""),
+        tr(
+            "In the editor's panel: API Provider: OpenAI Compatible; Base URL: "
+            "{base_url}; API Key: {key}; Model ID: {id}{window}",
+            base_url=facts.base_url,
+            key=key,
+            id=facts.code.id,
+            window=tr("; Context Window Size: {context}", context=context) if context else "",
+        ),
     ]
 
 
 def jetbrains_steps(facts: Facts) -> list[str]:
     return [
-        "Settings, Tools, AI Assistant, Models & API keys, Third-party AI providers",
+        tr("Settings, Tools, AI Assistant, Models & API keys, Third-party AI providers"),
         (
-            f"Provider: OpenAI-compatible; URL: {facts.base_url}; "
-            f"API key: {facts.key_or('the value of LITELLM_MASTER_KEY in .env')}"
+            tr(
+                "Provider: OpenAI-compatible; URL: {base_url}; API key: {key}",
+                base_url=facts.base_url,
+                key=facts.key_or(tr("the value of LITELLM_MASTER_KEY in .env")),
+            )
         ),
-        f"Then choose {facts.chat.id} as the core model"
-        + (f" and {facts.fim_name} for completion" if facts.fim_name else ""),
+        tr(
+            "Then choose {id} as the core model{fill_in}",
+            id=facts.chat.id,
+            fill_in=tr(" and {name} for completion", name=facts.fim_name) if facts.fim_name else "",
+        ),
     ]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from local_ai_suite.messages import counted, tr
+
 if TYPE_CHECKING:
     from local_ai_suite.errors import SuiteError
 
@@ -77,12 +79,17 @@ class Report:
 
     def conclusion(self) -> str:
         """One line at the end."""
-        if not self.will_work:
-            return f"{_count(self.failures, 'failure')}: `make up-p1` will not work yet."
-        if self.warnings:
-            return f"`make up-p1` will work; {_count(self.warnings, 'warning')} above."
-        return "Everything is in order: `make up-p1` will work."
-
-
-def _count(checks: tuple[Check, ...], word: str) -> str:
-    return f"{len(checks)} {word}{'' if len(checks) == 1 else 's'}"
+        failures, warnings = len(self.failures), len(self.warnings)
+        if failures:
+            return counted(
+                "{count} failure: `make up-p1` will not work yet.",
+                "{count} failures: `make up-p1` will not work yet.",
+                failures,
+            )
+        if warnings:
+            return counted(
+                "`make up-p1` will work; {count} warning above.",
+                "`make up-p1` will work; {count} warnings above.",
+                warnings,
+            )
+        return tr("Everything is in order: `make up-p1` will work.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from local_ai_suite.engine.planning import FitPlanner, capacity
 from local_ai_suite.errors import FitError
-from local_ai_suite.messages import tr
+from local_ai_suite.messages import joined, tr
 
 from .check import Check, failure, ok, warning
 
@@ -28,11 +28,14 @@ _LEAST_MEMORY = 1 * GIB
 _LEAST_STATE_DISK = 100 * MIB  # logs, the run file, the ledger
 _ROOM_FOR_A_MODEL = 2_500_000_000  # the recommended 3B model and what surrounds it
 
-_DRIVER_WSL = (
-    "Install or update NVIDIA's driver in Windows (never inside WSL), then run `wsl --shutdown` "
-    "in Windows. `wsl --update` brings an old WSL to GPU support."
+_DRIVER_WSL = tr(
+    "Install or update NVIDIA's driver in Windows (never inside WSL), then run "
+    "`wsl --shutdown` in Windows. `wsl --update` brings an old WSL to GPU "
+    "support."
 )
-_DRIVER_LINUX = "Install your distribution's NVIDIA driver (package nvidia-driver), then reboot."
+_DRIVER_LINUX = tr(
+    "Install your distribution's NVIDIA driver (package nvidia-driver), then reboot."
+)
 
 
 def gpus(facts: Facts) -> tuple[Gpu, ...]:
@@ -54,7 +57,7 @@ def check_gpu(facts: Facts) -> Check:
     if found := gpus(facts):
         return ok(
             "gpu",
-            "; ".join(_describe(gpu) for gpu in found),
+            joined("; ", (_describe(gpu) for gpu in found)),
             gpus=[{"index": g.index, "name": g.name, "total_bytes": g.total_bytes,
                    "free_bytes": g.free_bytes, "driver": g.driver} for g in found],
         )  # fmt: skip
@@ -76,13 +79,13 @@ def check_gpu(facts: Facts) -> Check:
 def _no_gpu(facts: Facts, hardware: Hardware) -> Check:
     remedy = _DRIVER_WSL if hardware.is_wsl else _DRIVER_LINUX
     layers = facts.settings.n_gpu_layers if facts.settings else None
-    wish = f"; N_GPU_LAYERS={layers} has no effect" if layers else ""
+    wish = tr("; N_GPU_LAYERS={layers} has no effect", layers=layers) if layers else ""
     if hardware.gpu_problem:
         return warning(
             "gpu",
             tr(
-                "no GPU can be used ({gpu_problem}); the CPU does the work{wish}",
-                gpu_problem=hardware.gpu_problem,
+                "no GPU can be used ({problem}); the CPU does the work{wish}",
+                problem=hardware.gpu_problem,
                 wish=wish,
             ),
             remedy,
@@ -98,14 +101,18 @@ def _no_gpu(facts: Facts, hardware: Hardware) -> Check:
             remedy,
         )
     if hardware.other_gpus:
-        names = ", ".join(str(gpu) for gpu in hardware.other_gpus)
-        told = f"{names}: only NVIDIA's GPUs are planned for as yet; the CPU does the work{wish}"
+        names = joined(", ", (gpu.describe() for gpu in hardware.other_gpus))
+        told = tr(
+            "{names}: only NVIDIA's GPUs are planned for as yet; the CPU does the work{wish}",
+            names=names,
+            wish=wish,
+        )
         if layers == 0:
             return ok("gpu", told)
         return warning(
             "gpu", told, tr("Nothing to do; N_GPU_LAYERS=0 in .env says that it is known.")
         )
-    remedy = f"If there is one: {remedy}" if not hardware.is_wsl else remedy
+    remedy = tr("If there is one: {remedy}", remedy=remedy) if not hardware.is_wsl else remedy
     return warning(
         "gpu", tr("no NVIDIA GPU was found; the CPU does the work{wish}", wish=wish), remedy
     )
@@ -117,13 +124,20 @@ def check_memory(facts: Facts) -> Check:
     total = hardware.memory_total_bytes if hardware else None
     if available is None or total is None:
         return warning("memory", tr("the free memory is unknown"), tr("Look at `free -h`."))
-    words = f"{available / GIB:.1f} GiB of {total / GIB:.1f} GiB are free"
+    words = tr(
+        "{available:.1f} GiB of {total:.1f} GiB are free",
+        available=available / GIB,
+        total=total / GIB,
+    )
     details = {"available_bytes": available, "total_bytes": total}
     if available < _LEAST_MEMORY:
-        remedy = "Close programs"
+        remedy: str = tr("Close programs.")
         if hardware and hardware.is_wsl:
-            remedy += ", or give WSL more memory: [wsl2] memory=12GB in %UserProfile%\\.wslconfig"
-        return warning("memory", words, tr("{remedy}.", remedy=remedy), **details)
+            remedy = tr(
+                "Close programs, or give WSL more memory: [wsl2] memory=12GB in "
+                "%UserProfile%\\.wslconfig."
+            )
+        return warning("memory", words, remedy, **details)
     return ok("memory", words, **details)
 
 
@@ -163,11 +177,21 @@ def _fit_of(entry: ModelEntry, facts: Facts, settings: Settings, hardware: Hardw
         )
     details = {"model": entry.name, "n_gpu_layers": found.n_gpu_layers, "ctx_size": found.ctx_size}
     if found.fits:
-        layers = f"{found.n_gpu_layers} of {found.gpu_layers_max} layers on the GPU"
-        where = layers if found.n_gpu_layers else "on the CPU"
+        layers = tr(
+            "{layers} of {all} layers on the GPU",
+            layers=found.n_gpu_layers,
+            all=found.gpu_layers_max,
+        )
+        where = layers if found.n_gpu_layers else tr("on the CPU")
         speed = found.tokens_per_second
-        rate = f", {speed:.0f} tokens/s expected" if speed else ""
-        told = f"{words} fits: {where}, {found.ctx_size} tokens of context{rate}"
+        rate = tr(", {speed:.0f} tokens/s expected", speed=speed) if speed else ""
+        told = tr(
+            "{words} fits: {where}, {ctx_size} tokens of context{rate}",
+            words=words,
+            where=where,
+            ctx_size=found.ctx_size,
+            rate=rate,
+        )
         return ok("fit", told, **details, tokens_per_second=speed)
     return warning(
         "fit",
@@ -175,7 +199,7 @@ def _fit_of(entry: ModelEntry, facts: Facts, settings: Settings, hardware: Hardw
             "{words} with N_GPU_LAYERS and CTX_SIZE as they are set needs more memory "
             "than is free ({warnings}); it is tried all the same",
             words=words,
-            warnings="; ".join(found.warnings),
+            warnings=joined("; ", found.warnings),
         ),
         tr("Set them to auto, or lower."),
         **details,
@@ -188,7 +212,12 @@ def check_projections(facts: Facts) -> list[Check]:
     for name, parts in facts.loads.items():
         projected = sum(part.projected for part in parts) / MIB
         actual = sum(part.actual for part in parts) / MIB
-        words = f"{name}: {projected:.0f} MiB projected, {actual:.0f} MiB taken when last loaded"
+        words = tr(
+            "{name}: {projected:.0f} MiB projected, {actual:.0f} MiB taken when last loaded",
+            name=name,
+            projected=projected,
+            actual=actual,
+        )
         off = [part for part in parts if not part.as_projected]
         details = {
             "model": name,
@@ -201,8 +230,13 @@ def check_projections(facts: Facts) -> list[Check]:
             found.append(ok("projection", words, **details))
             continue
         missed = ", ".join(f"{p.part} on {p.device} {p.difference / MIB:+.0f} MiB" for p in off)
-        margin = f"The margin is {facts.learned_bytes / MIB:.0f} MiB wider for it."
-        remedy = margin if facts.learned_bytes else "Nothing to do: it took less, or hardly more."
+        margin = tr(
+            "The margin is {size:.0f} MiB wider for it.",
+            size=facts.learned_bytes / MIB,
+        )
+        remedy = (
+            margin if facts.learned_bytes else tr("Nothing to do: it took less, or hardly more.")
+        )
         found.append(
             warning(
                 "projection",
@@ -217,16 +251,20 @@ def check_projections(facts: Facts) -> list[Check]:
 def _check_speed(name: str, speed: Speed) -> Check:
     """What was generated when last looked, against what this machine lets expect."""
     details = {"model": name, **asdict(speed)}
-    words = f"{name}: {speed.measured:.1f} tokens/s generated when last looked"
+    words = tr(
+        "{name}: {measured:.1f} tokens/s generated when last looked",
+        name=name,
+        measured=speed.measured,
+    )
     if speed.expected is not None:
-        words += f", {speed.expected:.1f} expected"
+        words += tr(", {expected:.1f} expected", expected=speed.expected)
     if not speed.samples:
-        words += " (beside other work, so it says little)"
+        words += tr(" (beside other work, so it says little)")
     if not speed.is_slow:
         return ok("speed", words, **details)
-    remedy = (
-        "Look for other programs that use the processor or the GPU, a laptop on battery, memory "
-        "that was swapped out."
+    remedy = tr(
+        "Look for other programs that use the processor or the GPU, a laptop on "
+        "battery, memory that was swapped out."
     )
     return warning("speed", words, remedy, **details)
 
@@ -235,7 +273,11 @@ def check_disk(facts: Facts) -> list[Check]:
     found: list[Check] = []
     if facts.state is not None and facts.state.free_bytes is not None:
         free = facts.state.free_bytes
-        words = f"{free / 1e9:.1f} GB are free for logs and state ({facts.state.path})"
+        words = tr(
+            "{free:.1f} GB are free for logs and state ({path})",
+            free=free / 1e9,
+            path=facts.state.path,
+        )
         if free < _LEAST_STATE_DISK:
             found.append(failure("disk", words, tr("Make room there."), free_bytes=free))
         else:
@@ -299,9 +341,9 @@ def check_paths(facts: Facts) -> list[Check]:
             warning(
                 "paths",
                 tr(
-                    "the state lies on a {replace} ({path}): private file modes and the ledger's "
+                    "the state lies on a {kind} ({path}): private file modes and the ledger's "
                     "locks can't be trusted there",
-                    replace=facts.state.kind.replace("_", " "),
+                    kind=facts.state.kind.replace("_", " "),
                     path=facts.state.path,
                 ),
                 tr("Set LAIS_STATE to a folder on a disk of this machine."),
@@ -317,7 +359,11 @@ def check_paths(facts: Facts) -> list[Check]:
                 ),
             )
         )
-    where = f"{wsl}, all on the Linux side" if wsl else "project, models and state on local disks"
+    where = (
+        tr("{wsl}, all on the Linux side", wsl=wsl)
+        if wsl
+        else tr("project, models and state on local disks")
+    )
     return found or [ok("paths", where)]
 
 
@@ -325,7 +371,11 @@ def _models_on_windows(facts: Facts, models: Folder) -> Check:
     seconds = ""
     if facts.catalog is not None and not facts.catalog.default.is_demo:
         size = facts.catalog.default.file.size_bytes
-        seconds = f" (about {size / _WINDOWS_DRIVE_SPEED:.0f} s or more for {size / 1e9:.1f} GB)"
+        seconds = tr(
+            " (about {seconds:.0f} s or more for {size:.1f} GB)",
+            seconds=size / _WINDOWS_DRIVE_SPEED,
+            size=size / 1e9,
+        )
     return warning(
         "paths",
         tr(
@@ -341,6 +391,10 @@ def _models_on_windows(facts: Facts, models: Folder) -> Check:
 def _describe(gpu: Gpu) -> str:
     memory = ""
     if gpu.total_bytes is not None and gpu.free_bytes is not None:
-        memory = f", {gpu.free_bytes // MIB} of {gpu.total_bytes // MIB} MiB free"
-    driver = f", driver {gpu.driver}" if gpu.driver else ""
-    return f"{gpu.name}{memory}{driver}"
+        memory = tr(
+            ", {free} of {total} MiB free",
+            free=gpu.free_bytes // MIB,
+            total=gpu.total_bytes // MIB,
+        )
+    driver = tr(", driver {driver}", driver=gpu.driver) if gpu.driver else ""
+    return joined("", (gpu.name, memory, driver))

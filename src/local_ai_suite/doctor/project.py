@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from local_ai_suite.catalog.catalog import CHAT, CODE
-from local_ai_suite.messages import tr
+from local_ai_suite.messages import joined, tr
 from local_ai_suite.stack.ports import first_free_port
 
 from .check import Check, failure, ok, warning
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from .snapshot import Facts, PortFact
 
 _OTHERS = 0o077
-_EXCLUDED = (
-    "On Windows, ranges of ports are reserved: `netsh interface ipv4 show excludedportrange "
-    "protocol=tcp` lists them."
+_EXCLUDED = tr(
+    "On Windows, ranges of ports are reserved: `netsh interface ipv4 show "
+    "excludedportrange protocol=tcp` lists them."
 )
 
 
@@ -40,11 +40,11 @@ def check_settings(facts: Facts) -> list[Check]:
     else:
         changed = sum(1 for where in (facts.settings.sources if facts.settings else {}).values()
                       if where == "environment")  # fmt: skip
-        more = f"; {changed} more from the environment" if changed else ""
+        more = tr("; {changed} more from the environment", changed=changed) if changed else ""
         found.append(
             ok(
                 "settings",
-                tr("{env_file} is valid{more}", env_file=facts.paths.env_file, more=more),
+                tr("{env_file} is valid{note}", env_file=facts.paths.env_file, note=more),
             )
         )
         private_disk = facts.project is None or facts.project.kind == "native"
@@ -54,8 +54,8 @@ def check_settings(facts: Facts) -> list[Check]:
                     "settings",
                     tr(
                         "other users of this machine can read .env and the key in it (mode "
-                        "{env_mode:o})",
-                        env_mode=facts.env_mode,
+                        "{mode:o})",
+                        mode=facts.env_mode,
                     ),
                     tr("chmod 600 .env"),
                 )
@@ -80,7 +80,10 @@ def check_models(facts: Facts) -> list[Check]:
     if facts.catalog is None:
         return []
     entries = facts.catalog.entries
-    names = ", ".join(f"{entry.name} is {entry.path.name}" for entry in entries[:4])
+    names = joined(
+        ", ",
+        (tr("{name} is {file}", name=e.name, file=e.path.name) for e in entries[:4]),
+    )
     details = {"models": {entry.name: str(entry.path) for entry in entries}}
     if all(entry.is_demo for entry in entries):
         found = [
@@ -150,8 +153,17 @@ def _check_port(fact: PortFact, *, native: bool) -> Check:
         # Docker's engine is root: it can publish there what a process of ours cannot hold.
         return (failure if native else warning)(
             "ports",
-            f"{fact.port} ({fact.key}) is held by {fact.holder.describe()}",
-            f"Set {fact.key} to a port from {first_free_port()} on in .env.",
+            tr(
+                "{port} ({key}) is held by {holder}",
+                port=fact.port,
+                key=fact.key,
+                holder=fact.holder.describe(),
+            ),
+            tr(
+                "Set {key} to a port from {port} on in .env.",
+                key=fact.key,
+                port=first_free_port(),
+            ),
             port=fact.port,
         )
     pid = fact.holder.pid
@@ -162,11 +174,19 @@ def _check_port(fact: PortFact, *, native: bool) -> Check:
             port=fact.port,
         )
     if fact.holder.project:
-        remedy = f"Run `make down` in {fact.holder.project}, or set {fact.key} in .env."
+        remedy = tr(
+            "Run `make down` in {project}, or set {key} in .env.",
+            project=fact.holder.project,
+            key=fact.key,
+        )
     elif pid is not None:
-        remedy = f"Stop it (kill {pid}), or set {fact.key} to another port in .env."
+        remedy = tr(
+            "Stop it (kill {pid}), or set {key} to another port in .env.", pid=pid, key=fact.key
+        )
     else:
-        remedy = f"Set {fact.key} to another port in .env. {_EXCLUDED}"
+        remedy = tr(
+            "Set {key} to another port in .env. {excluded}", key=fact.key, excluded=_EXCLUDED
+        )
     return failure(
         "ports",
         tr(
@@ -197,9 +217,23 @@ def check_stack(facts: Facts) -> list[Check]:
         return [
             warning(
                 "stack",
-                "; ".join(f"{s.name} is {s.phase}: {s.reason or 'no reason known'}" for s in bad),
+                joined(
+                    "; ",
+                    (
+                        tr(
+                            "{name} is {phase}: {reason}",
+                            name=s.name,
+                            phase=s.phase,
+                            reason=s.reason or tr("no reason known"),
+                        )
+                        for s in bad
+                    ),
+                ),
                 tr("`lais logs` shows its last words; `make restart` starts everything again."),
             )
         ]
-    names = ", ".join(f"{s.name} is {s.phase}" for s in facts.run.services)
+    names = joined(
+        ", ",
+        (tr("{name} is {phase}", name=s.name, phase=s.phase) for s in facts.run.services),
+    )
     return [ok("stack", tr("{names} ({runtime})", names=names, runtime=facts.run.runtime))]

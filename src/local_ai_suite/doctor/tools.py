@@ -60,12 +60,13 @@ def check_engine(facts: Facts) -> list[Check]:
                 error.hint if error else _INSTALL,
             )
         ]
-    version = engine.version or "of unknown version"
+    version = engine.version or tr("of unknown version")
     if engine.source == "embedded":
-        name = f"the embedded engine, {facts.versions.get('xllamacpp') or version}"
+        package = facts.versions.get("xllamacpp") or version
+        name = tr("the embedded engine, {version}", version=package)
     else:
-        name = f"{engine.command[0]}, llama.cpp {version}"
-    words = f"{name} ({engine.reason})"
+        name = tr("{program}, llama.cpp {version}", program=engine.command[0], version=version)
+    words = tr("{name} ({reason})", name=name, reason=engine.reason)
     details = {"source": engine.source, "version": engine.version, "devices": list(engine.devices)}
     if engine.version is None and engine.gpu is None:
         # A binary for another processor dies at once; so would the service.
@@ -74,10 +75,10 @@ def check_engine(facts: Facts) -> list[Check]:
             grade(
                 "engine",
                 tr(
-                    "{words} did not answer when it was asked for its version and devices",
-                    words=words,
+                    "{engine} did not answer when it was asked for its version and devices",
+                    engine=words,
                 ),
-                tr("Try it: {more}", more=" ".join([*engine.command, "--version"])),
+                tr("Try it: {command}", command=" ".join([*engine.command, "--version"])),
                 **details,
             )
         ]
@@ -194,7 +195,7 @@ def check_docker(facts: Facts) -> list[Check]:
             )
         )
     elif docker.gpu and (gpus(facts) or docker.inside == ()):
-        words = "Docker knows NVIDIA's runtime; a container is asked once the images are built"
+        words = tr("Docker knows NVIDIA's runtime; a container is asked once the images are built")
         found.append(ok("docker-gpu", words))
     if docker.root is not None and docker.root.free_bytes is not None:
         found.append(_check_docker_disk(docker.root.path, docker.root.free_bytes))
@@ -202,8 +203,10 @@ def check_docker(facts: Facts) -> list[Check]:
 
 
 def _check_docker_disk(path: Path, free: int) -> Check:
-    words = f"{free / 1e9:.1f} GB are free for images ({path})"
+    words = tr("{free:.1f} GB are free for images ({path})", free=free / 1e9, path=path)
     if free < _LEAST_DOCKER_DISK:
-        remedy = "`docker system df` shows what takes the space, `docker system prune` frees some."
+        remedy = tr(
+            "`docker system df` shows what takes the space, `docker system prune` frees some."
+        )
         return warning("docker-disk", words, remedy, free_bytes=free)
     return ok("docker-disk", words, free_bytes=free)

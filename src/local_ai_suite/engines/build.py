@@ -231,7 +231,7 @@ def _copy(
         done += len(chunk)
         if done > most:
             break  # longer than what was pinned: its hash is wrong already
-        progress("downloading the sources", done / pin.size if pin.size else None)
+        progress(tr("downloading the sources"), done / pin.size if pin.size else None)
     return digest.hexdigest()
 
 
@@ -349,9 +349,9 @@ def _run(command: Sequence[str], log: IO[str], watch: Callable[[str], None]) -> 
         telling = [line for line in tail if "rror" in line] or tail
         raise EngineError(
             tr(
-                "{command} failed with {returncode}: {telling}",
+                "{command} failed with {code}: {telling}",
                 command=command[0],
-                returncode=process.returncode,
+                code=process.returncode,
                 telling=telling[0] if telling else "",
             ),
             hint=tr("The whole output: {name}", name=log.name),
@@ -362,23 +362,23 @@ def _run(command: Sequence[str], log: IO[str], watch: Callable[[str], None]) -> 
 def _check_tools(*, cuda: bool) -> None:
     wanted = {
         "cmake": "cmake",
-        "make or ninja": "make",
-        "a C compiler": "gcc",
-        "a C++ compiler": "g++",
+        tr("make or ninja"): "make",
+        tr("a C compiler"): "gcc",
+        tr("a C++ compiler"): "g++",
     }
     found = {
         "cmake": shutil.which("cmake"),
-        "make or ninja": shutil.which("ninja") or shutil.which("make"),
-        "a C compiler": shutil.which("cc") or shutil.which("gcc") or shutil.which("clang"),
-        "a C++ compiler": shutil.which("c++") or shutil.which("g++") or shutil.which("clang++"),
+        tr("make or ninja"): shutil.which("ninja") or shutil.which("make"),
+        tr("a C compiler"): shutil.which("cc") or shutil.which("gcc") or shutil.which("clang"),
+        tr("a C++ compiler"): shutil.which("c++") or shutil.which("g++") or shutil.which("clang++"),
         **({"nvcc": shutil.which("nvcc")} if cuda else {}),
     }
     missing = [name for name, path in found.items() if path is None]
     if missing:
         packages = " ".join(wanted.get(name, "nvidia-cuda-toolkit") for name in missing)
-        hint = f"On Debian and Ubuntu: sudo apt-get install {packages}."
+        hint = tr("On Debian and Ubuntu: sudo apt-get install {packages}.", packages=packages)
         if "cmake" in missing:
-            hint += " cmake is also on PyPI: pipx install cmake."
+            hint += tr(" cmake is also on PyPI: pipx install cmake.")
         raise EngineError(
             tr("to compile, {missing} must be installed", missing=", ".join(missing)), hint=hint
         )

@@ -100,13 +100,15 @@ def _candidates(
     if settings.llama_server:
         path = _named(settings.llama_server, paths, env)
         where = settings.sources.get("LLAMA_SERVER", "the settings")
-        yield _native("setting", path, f"LLAMA_SERVER names it ({where})", env, inquire)
+        yield _native(
+            "setting", path, tr("LLAMA_SERVER names it ({where})", where=where), env, inquire
+        )
     built = built_engine(paths)
     if _runnable(built):
-        reason = "`lais engine build` compiled it for this machine"
+        reason = tr("`lais engine build` compiled it for this machine")
         yield _proved(_native("built", built, reason, env, inquire))
     if on_path := shutil.which("llama-server", path=env.get("PATH")):
-        yield _native("path", Path(on_path), "it is on PATH", env, inquire)
+        yield _native("path", Path(on_path), tr("it is on PATH"), env, inquire)
     if importlib.util.find_spec("xllamacpp") is not None:
         yield _embedded(env, inquire)
 
@@ -115,7 +117,7 @@ def _proved(built: FoundEngine) -> FoundEngine:
     """Its instructions are those of the machine it was compiled on; the folder may have moved."""
     if built.version is not None:
         return built
-    problem = "it does not run on this machine; `lais engine build` makes one that does"
+    problem = tr("it does not run on this machine; `lais engine build` makes one that does")
     return replace(built, problem=problem)
 
 
@@ -135,7 +137,7 @@ def _named(text: str, paths: Paths, env: Mapping[str, str]) -> Path:
         return Path(found)
     path = paths.project / path
     if not _runnable(path):
-        why = "is not there" if not path.exists() else "cannot be executed"
+        why = tr("is not there") if not path.exists() else tr("cannot be executed")
         raise EngineNotFound(
             tr("LLAMA_SERVER is {text!r}, and {path} {why}", text=text, path=path, why=why),
             hint=tr("Give the path of a llama-server binary, or remove LLAMA_SERVER from .env."),
@@ -175,7 +177,7 @@ def _embedded(env: Mapping[str, str], ask: Ask) -> FoundEngine:
     return FoundEngine(
         source="embedded",
         command=command,
-        reason="the embedded engine is installed and nothing else was found before it",
+        reason=tr("the embedded engine is installed and nothing else was found before it"),
         version=f"{metadata.version('xllamacpp')} (xllamacpp)",
         gpu=None if listed is None else bool(devices),
         devices=devices,

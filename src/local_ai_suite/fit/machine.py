@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from local_ai_suite.hardware import Gpu, Hardware
+from local_ai_suite.messages import tr
 
 from .gpus import find_gpu
 
@@ -104,7 +105,9 @@ def imagined(hardware: Hardware, *, vram_bytes: int | None, gpu_name: str | None
         vram_bytes = card.memory_bytes
     gpu = Gpu(
         index=0,
-        name=card.name if card else gpu_name or f"a card with {vram_bytes / GIB:g} GiB",
+        name=card.name
+        if card
+        else gpu_name or tr("a card with {size:g} GiB", size=vram_bytes / GIB),
         total_bytes=vram_bytes,
         free_bytes=max(0, vram_bytes - DESKTOP_SHARE),
     )

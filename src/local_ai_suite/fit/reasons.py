@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from local_ai_suite.messages import tr
+
 from .plan import GIB, MIB, DevicePlan
 
 if TYPE_CHECKING:
@@ -43,34 +45,47 @@ def _where(
 ) -> str:
     layers = shape.gpu_layers
     if request.n_gpu_layers is not None and load.n_gpu_layers:
-        return f"{load.n_gpu_layers} of {layers} layers on the GPU: set explicitly."
+        return tr(
+            "{layers} of {all} layers on the GPU: set explicitly.",
+            layers=load.n_gpu_layers,
+            all=layers,
+        )
     if request.n_gpu_layers == 0:
-        return "On the CPU: N_GPU_LAYERS is 0."
+        return tr("On the CPU: N_GPU_LAYERS is 0.")
     if load.n_gpu_layers >= layers:
-        return f"All {layers} layers fit on {' and '.join(d.name for d in projected[:-1])}."
+        return tr(
+            "All {layers} layers fit on {devices}.",
+            layers=layers,
+            devices=" and ".join(d.name for d in projected[:-1]),
+        )
     if load.n_gpu_layers:
-        return (
-            f"{load.n_gpu_layers} of {layers} layers fit on the GPU; the others run on the CPU, "
-            "slower."
+        return tr(
+            "{layers} of {all} layers fit on the GPU; the others run on the CPU, slower.",
+            layers=load.n_gpu_layers,
+            all=layers,
         )
     if not request.engine_has_gpu and request.hardware.gpus:
-        return "On the CPU: the engine found has no GPU support, although there is a GPU."
+        return tr("On the CPU: the engine found has no GPU support, although there is a GPU.")
     if not request.hardware.gpus:
-        return "On the CPU: no GPU was found."
+        return tr("On the CPU: no GPU was found.")
     if not request.hardware.visible(request.cuda_visible_devices):
-        return "On the CPU: CUDA_VISIBLE_DEVICES hides every GPU."
+        return tr("On the CPU: CUDA_VISIBLE_DEVICES hides every GPU.")
     if any(gpu.free_bytes is None for gpu in request.hardware.gpus):
-        return "On the CPU: how much memory the GPU has free is unknown."
-    return "On the CPU: not even one layer fits on the GPU beside what is there."
+        return tr("On the CPU: how much memory the GPU has free is unknown.")
+    return tr("On the CPU: not even one layer fits on the GPU beside what is there.")
 
 
 def _experts(shape: ModelShape, load: Load) -> str:
     if not (shape.is_moe and load.n_gpu_layers and load.n_cpu_moe):
         return ""
     kept = sum(layer.expert_bytes for layer in shape.layers[: load.n_cpu_moe])
-    return (
-        f"The experts of {load.n_cpu_moe} layers ({size_text(kept)}) stay in system memory: a "
-        f"token uses {shape.experts_used} of {shape.experts}."
+    return tr(
+        "The experts of {layers} layers ({size}) stay in system memory: a "
+        "token uses {used} of {experts}.",
+        layers=load.n_cpu_moe,
+        size=size_text(kept),
+        used=shape.experts_used,
+        experts=shape.experts,
     )
 
 
@@ -78,37 +93,59 @@ def _context(request: FitRequest, shape: ModelShape, load: Load, ceiling: int) -
     trained = shape.trained_context
     if request.ctx_size is not None:
         beyond = trained is not None and request.ctx_size > trained
-        note = f", more than the {trained} the model was trained for" if beyond else ""
-        return f"{request.ctx_size} tokens of context per slot: set explicitly{note}."
+        note = (
+            tr(", more than the {trained} the model was trained for", trained=trained)
+            if beyond
+            else ""
+        )
+        return tr(
+            "{ctx_size} tokens of context per slot: set explicitly{note}.",
+            ctx_size=request.ctx_size,
+            note=note,
+        )
     if load.ctx_size < ceiling:
-        return f"{load.ctx_size} tokens of context per slot: as much as fits."
+        return tr("{ctx_size} tokens of context per slot: as much as fits.", ctx_size=load.ctx_size)
     if trained is not None and trained <= load.ctx_size:
-        return f"{load.ctx_size} tokens of context per slot: what the model was trained for."
-    return f"{load.ctx_size} tokens of context per slot; ask for more with CTX_SIZE."
+        return tr(
+            "{ctx_size} tokens of context per slot: what the model was trained for.",
+            ctx_size=load.ctx_size,
+        )
+    return tr(
+        "{ctx_size} tokens of context per slot; ask for more with CTX_SIZE.", ctx_size=load.ctx_size
+    )
 
 
 def _cache(request: FitRequest, shape: ModelShape, load: Load) -> str:
     if not any(layer.k_width for layer in shape.layers):
         return ""
     if request.cache_type_k or request.cache_type_v:
-        return f"Cache in {load.cache_type_k}/{load.cache_type_v}: set explicitly."
+        return tr(
+            "Cache in {cache_type_k}/{cache_type_v}: set explicitly.",
+            cache_type_k=load.cache_type_k,
+            cache_type_v=load.cache_type_v,
+        )
     if load.cache_type_k != "f16":
-        return f"The cache is kept in {load.cache_type_k}, to make room."
+        return tr(
+            "The cache is kept in {cache_type_k}, to make room.", cache_type_k=load.cache_type_k
+        )
     return ""
 
 
 def _slots(request: FitRequest, load: Load) -> str:
     if request.parallel is not None:
-        return f"{load.parallel} slots: set explicitly."
+        return tr("{parallel} slots: set explicitly.", parallel=load.parallel)
     if load.parallel > 1:
-        return f"{load.parallel} slots, each with the whole context."
-    return "One slot: requests wait for each other."
+        return tr("{parallel} slots, each with the whole context.", parallel=load.parallel)
+    return tr("One slot: requests wait for each other.")
 
 
 def _learned(request: FitRequest) -> str:
     if not request.learned:
         return ""
-    return f"The margin is {size_text(request.learned)} wider: learned from earlier loads here."
+    return tr(
+        "The margin is {size} wider: learned from earlier loads here.",
+        size=size_text(request.learned),
+    )
 
 
 def cautions(request: FitRequest, shape: ModelShape, load: Load) -> tuple[str, ...]:
@@ -116,16 +153,27 @@ def cautions(request: FitRequest, shape: ModelShape, load: Load) -> tuple[str, .
     found = []
     if request.hardware.gpus and not request.engine_has_gpu and request.n_gpu_layers != 0:
         found.append(
-            "The engine found has no GPU support, so the GPU stays idle: `lais engine build` makes "
-            "one that has it, or name one with LLAMA_SERVER."
+            tr(
+                "The engine found has no GPU support, so the GPU stays idle: `lais engine "
+                "build` makes one that has it, or name one with LLAMA_SERVER."
+            )
         )
     elif request.n_gpu_layers and not load.n_gpu_layers:
-        found.append(f"N_GPU_LAYERS is {request.n_gpu_layers}, but there is no GPU to use.")
+        found.append(
+            tr(
+                "N_GPU_LAYERS is {n_gpu_layers}, but there is no GPU to use.",
+                n_gpu_layers=request.n_gpu_layers,
+            )
+        )
     trained = shape.trained_context
     if request.ctx_size is not None and trained is not None and request.ctx_size > trained:
         found.append(
-            f"CTX_SIZE is {request.ctx_size}; beyond the {trained} tokens it was trained for a "
-            "model answers badly."
+            tr(
+                "CTX_SIZE is {ctx_size}; beyond the {trained} tokens it was trained for a "
+                "model answers badly.",
+                ctx_size=request.ctx_size,
+                trained=trained,
+            )
         )
     return tuple(found)
 
@@ -135,11 +183,15 @@ def shortfall(projected: tuple[DevicePlan, ...]) -> tuple[str, ...]:
     found = []
     for device in projected:
         if device.free_bytes is None:
-            found.append(f"{device.name}: how much memory is free is unknown.")
+            found.append(tr("{name}: how much memory is free is unknown.", name=device.name))
         elif not device.fits:
             found.append(
-                f"{device.name}: {size_text(device.parts.total)} and a margin of "
-                f"{size_text(device.margin_bytes)} are needed, "
-                f"{size_text(device.free_bytes)} are free."
+                tr(
+                    "{name}: {size} and a margin of {margin} are needed, {free} are free.",
+                    name=device.name,
+                    size=size_text(device.parts.total),
+                    margin=size_text(device.margin_bytes),
+                    free=size_text(device.free_bytes),
+                )
             )
     return tuple(found)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from local_ai_suite.messages import counted, say, tr, translated
+from local_ai_suite.messages.width import ljust
+
 from .reasons import size_text
 
 if TYPE_CHECKING:
@@ -18,43 +21,62 @@ _LETTERS = (
     ("weights", "W"), ("kv_cache", "K"), ("compute", "C"), ("projector", "P"), ("overhead", "R"),
 )  # fmt: skip
 _NAMES = {
-    "weights": "weights",
-    "kv_cache": "KV cache",
-    "compute": "compute buffers",
-    "projector": "projector",
-    "overhead": "runtime",
+    "weights": tr("weights"),
+    "kv_cache": tr("KV cache"),
+    "compute": tr("compute buffers"),
+    "projector": tr("projector"),
+    "overhead": tr("runtime"),
 }
 
 
 def plan_text(plan: FitPlan) -> str:
     """What ``lais plan-fit`` prints."""
     lines = [
-        f"{plan.model} ({plan.architecture}): {'fits' if plan.fits else 'DOES NOT FIT'}",
+        f"{plan.model} ({plan.architecture}): {say('fits') if plan.fits else say('DOES NOT FIT')}",
         "",
-        *(f"  {name:<15} {value}" for name, value in _settings(plan)),
+        *(f"  {ljust(name, 15)} {value}" for name, value in _settings(plan)),
     ]
     for device in plan.devices:
         lines += ["", *_device(device)]
-    lines += ["", *(f"  - {reason}" for reason in plan.reasons)]
-    lines += [f"  ! {warning}" for warning in plan.warnings]
+    lines += ["", *(f"  - {translated(reason)}" for reason in plan.reasons)]
+    lines += [f"  ! {translated(warning)}" for warning in plan.warnings]
     return "\n".join(lines)
 
 
 def _settings(plan: FitPlan) -> list[tuple[str, str]]:
-    layers = f"{plan.n_gpu_layers} of {plan.gpu_layers_max} on the GPU"
+    layers = say(
+        "{layers} of {all} on the GPU",
+        layers=plan.n_gpu_layers,
+        all=plan.gpu_layers_max,
+    )
     if plan.n_cpu_moe:
-        layers += f", experts of {plan.n_cpu_moe} layers in system memory"
-    slots = f"{plan.parallel} slot{'s' if plan.parallel > 1 else ''}"
+        layers += say(", experts of {layers} layers in system memory", layers=plan.n_cpu_moe)
+    slots = translated(counted("{count} slot", "{count} slots", plan.parallel))
     cache = f"{plan.cache_type_k}/{plan.cache_type_v}"
     rows = [
-        ("layers", layers),
-        ("context", f"{plan.ctx_size} tokens per slot, {slots}"),
-        ("cache", f"{cache}, flash attention {plan.flash_attention}"),
+        (say("layers"), layers),
+        (
+            say("context"),
+            say("{ctx_size} tokens per slot, {slots}", ctx_size=plan.ctx_size, slots=slots),
+        ),
+        (
+            say("cache"),
+            say(
+                "{cache}, flash attention {flash_attention}",
+                cache=cache,
+                flash_attention=plan.flash_attention,
+            ),
+        ),
     ]
     if plan.tokens_per_second is not None:
-        rows.append(("speed", f"about {_speed(plan.tokens_per_second)} tokens/s expected"))
+        rows.append(
+            (
+                say("speed"),
+                say("about {speed} tokens/s expected", speed=_speed(plan.tokens_per_second)),
+            )
+        )
     if plan.load_seconds is not None:
-        rows.append(("loading", f"about {plan.load_seconds:.0f} s"))
+        rows.append((say("loading"), say("about {seconds:.0f} s", seconds=plan.load_seconds)))
     return rows
 
 
@@ -63,19 +85,29 @@ def _speed(value: float) -> str:
 
 
 def _device(device: DevicePlan) -> list[str]:
-    free = "unknown" if device.free_bytes is None else size_text(device.free_bytes)
-    total = "" if device.total_bytes is None else f" of {size_text(device.total_bytes)}"
-    lines = [f"{device.name}  {device.description}: {free}{total} free"]
+    free = say("unknown") if device.free_bytes is None else size_text(device.free_bytes)
+    total = (
+        "" if device.total_bytes is None else say(" of {size}", size=size_text(device.total_bytes))
+    )
+    lines = [
+        say(
+            "{name}  {description}: {free}{total} free",
+            name=device.name,
+            description=device.description,
+            free=free,
+            total=total,
+        )
+    ]
     if device.free_bytes:
         lines.append(f"  [{bar(device)}]")
     for name, letter in _LETTERS:
         size = getattr(device.parts, name)
         if size:
-            lines.append(f"  {letter} {_NAMES[name]:<16} {size_text(size):>10}")
-    lines.append(f"  . {'margin':<16} {size_text(device.margin_bytes):>10}")
+            lines.append(f"  {letter} {ljust(translated(_NAMES[name]), 16)} {size_text(size):>10}")
+    lines.append(f"  . {ljust(say('margin'), 16)} {size_text(device.margin_bytes):>10}")
     if device.headroom is not None:
-        word = "left" if device.headroom >= 0 else "missing"
-        lines.append(f"    {word:<16} {size_text(abs(device.headroom)):>10}")
+        word = say("left") if device.headroom >= 0 else say("missing")
+        lines.append(f"    {ljust(word, 16)} {size_text(abs(device.headroom)):>10}")
     return lines
 
 
@@ -99,15 +131,17 @@ def bar(device: DevicePlan, width: int = BAR) -> str:
 def options_text(options: Sequence[Option], ctx_size: int) -> str:
     """The ways to have that context, and their prices."""
     if not options:
-        return f"No way was found to have {ctx_size} tokens of context here."
-    lines = [f"Ways to have {ctx_size} tokens of context per slot:"]
+        return say("No way was found to have {ctx_size} tokens of context here.", ctx_size=ctx_size)
+    lines = [say("Ways to have {ctx_size} tokens of context per slot:", ctx_size=ctx_size)]
     for number, option in enumerate(options, 1):
         speed = option.plan.tokens_per_second
-        text = f"  {number}. {option.words}"
+        text = f"  {number}. {translated(option.words)}"
         if speed is not None:
-            text += f": about {_speed(speed)} tokens/s"
+            text += say(": about {speed} tokens/s", speed=_speed(speed))
         if option.price is not None and abs(option.price) >= 0.01:
-            much = "slower" if option.price > 0 else "faster"
-            text += f" ({abs(option.price):.0%} {much} than without the wish)"
+            much = say("slower") if option.price > 0 else say("faster")
+            text += say(
+                " ({price:.0%} {much} than without the wish)", price=abs(option.price), much=much
+            )
         lines.append(text)
     return "\n".join(lines)

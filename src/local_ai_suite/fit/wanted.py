@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from local_ai_suite.errors import FitError
-from local_ai_suite.messages import tr
+from local_ai_suite.messages import joined, tr
 
 from .memory import cache_type_works
 from .planner import plan
@@ -36,18 +36,24 @@ class Option:
         """``cache q8_0, 29 of 37 layers on the GPU``."""
         chosen, parts = self.plan, []
         if chosen.n_gpu_layers >= chosen.gpu_layers_max:
-            parts.append("everything on the GPU")
+            parts.append(tr("everything on the GPU"))
         elif chosen.n_gpu_layers:
-            parts.append(f"{chosen.n_gpu_layers} of {chosen.gpu_layers_max} layers on the GPU")
+            parts.append(
+                tr(
+                    "{layers} of {all} layers on the GPU",
+                    layers=chosen.n_gpu_layers,
+                    all=chosen.gpu_layers_max,
+                )
+            )
         else:
-            parts.append("on the CPU")
+            parts.append(tr("on the CPU"))
         if chosen.n_cpu_moe:
-            parts.append(f"experts of {chosen.n_cpu_moe} layers in system memory")
+            parts.append(tr("experts of {layers} layers in system memory", layers=chosen.n_cpu_moe))
         k, v = chosen.cache_type_k, chosen.cache_type_v
-        parts.append(f"cache {k}" if k == v else f"cache {k}/{v}")
+        parts.append(tr("cache {k}", k=k) if k == v else tr("cache {k}/{v}", k=k, v=v))
         if chosen.parallel > 1:
-            parts.append(f"{chosen.parallel} slots")
-        return ", ".join(parts)
+            parts.append(tr("{slots} slots", slots=chosen.parallel))
+        return joined(", ", parts)
 
 
 def options(request: FitRequest, ctx_size: int) -> tuple[Option, ...]:

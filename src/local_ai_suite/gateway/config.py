@@ -336,10 +336,10 @@ class _Reader:
         key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where)
         return GatewayError(
             tr(
-                "{path}, line {line}: {more}{problem}",
+                "{path}, line {line}: {key}{problem}",
                 path=self._path,
                 line=line,
-                more=tr("{lstrip} ", lstrip=key.lstrip(".")) if key else "",
+                key=tr("{lstrip} ", lstrip=key.lstrip(".")) if key else "",
                 problem=problem,
             ),
             hint=tr("The format is LiteLLM's: https://docs.litellm.ai/docs/proxy/configs"),

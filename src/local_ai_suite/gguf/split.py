@@ -82,11 +82,11 @@ def read_shards(path: Path) -> tuple[Header, ...]:
     if missing := [p.name for p in paths if not p.exists()]:
         raise GgufError(
             tr(
-                "{path}: {missing} of its {count} files are missing: {missing_2}{more}",
+                "{path}: {missing} of its {count} files are missing: {names}{more}",
                 path=path,
                 missing=len(missing),
                 count=count,
-                missing_2=", ".join(missing[:3]),
+                names=", ".join(missing[:3]),
                 more=" ..." if len(missing) > 3 else "",
             ),
             hint=tr("Download all files of the model into the same folder."),

@@ -40,7 +40,7 @@ def view_issue(number: int, repository: str) -> dict[str, Any]:
             )
     except subprocess.TimeoutExpired as exc:
         raise NetworkError(
-            tr("gh did not answer within {gh_seconds:.0f} s", gh_seconds=GH_SECONDS),
+            tr("gh did not answer within {seconds:.0f} s", seconds=GH_SECONDS),
             hint=tr("Try again. {without_gh}", without_gh=_WITHOUT_GH),
         ) from exc
     if done.returncode:
@@ -49,7 +49,7 @@ def view_issue(number: int, repository: str) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(done.stdout)
     except ValueError as exc:
         raise NetworkError(
-            tr("gh answered something that is not JSON: {stdout!r}", stdout=done.stdout[:80]),
+            tr("gh answered something that is not JSON: {text!r}", text=done.stdout[:80]),
             hint=tr("Is the gh on PATH GitHub's? {without_gh}", without_gh=_WITHOUT_GH),
         ) from exc
     return answer

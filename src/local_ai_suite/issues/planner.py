@@ -82,11 +82,10 @@ def write_plan(
     if writer.context < _SMALLEST_CONTEXT:
         raise FitError(
             tr(
-                "{name} has a context of {context} tokens; a section needs at least "
-                "{smallest_context}",
+                "{name} has a context of {context} tokens; a section needs at least {least}",
                 name=writer.name,
                 context=writer.context,
-                smallest_context=_SMALLEST_CONTEXT,
+                least=_SMALLEST_CONTEXT,
             ),
             hint=tr("Raise CTX_SIZE in .env, or name another model with --model."),
         )
@@ -166,11 +165,11 @@ def _write_section(
     if best is None:
         raise BadAnswer(
             tr(
-                "{name} gave no usable answer for {key} in {tries} tries{more}",
+                "{name} gave no usable answer for {key} in {tries} tries{reason}",
                 name=writer.name,
                 key=section.key,
                 tries=_TRIES,
-                more=tr(": {message}", message=trouble.message) if trouble else "",
+                reason=tr(": {message}", message=trouble.message) if trouble else "",
             ),
             hint=tr("Run the same command again: it goes on here. Or name another with --model."),
         )

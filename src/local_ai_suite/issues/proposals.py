@@ -55,9 +55,9 @@ def proposals(
         if len(text) > LARGEST_COMMENT:
             raise UsageError(
                 tr(
-                    "the plan has {text} characters; a comment holds {largest_comment}",
-                    text=len(text),
-                    largest_comment=LARGEST_COMMENT,
+                    "the plan has {count} characters; a comment holds {most}",
+                    count=len(text),
+                    most=LARGEST_COMMENT,
                 ),
                 hint=tr("Shorten the Markdown file, or leave the comment out with --no-comment."),
             )

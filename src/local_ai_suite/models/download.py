@@ -101,7 +101,9 @@ class Download:
             resumed = part.size > 0
             digest = self._complete(part)
             if resumed and self.remote.sha256 not in {None, digest}:
-                self.watcher.note("the kept part was damaged: starting again from the first byte")
+                self.watcher.note(
+                    tr("the kept part was damaged: starting again from the first byte")
+                )
                 part.empty()
                 digest = self._complete(part)
             if self.remote.sha256 in {None, digest}:
@@ -155,9 +157,9 @@ class Download:
             elif not part.size and answer.status_code != 200:
                 raise NetworkError(
                     tr(
-                        "{host} answers {status_code} to a plain request for {name}",
+                        "{host} answers {status} to a plain request for {name}",
                         host=answer.url.host,
-                        status_code=answer.status_code,
+                        status=answer.status_code,
                         name=self.target.name,
                     ),
                     hint=tr("Try again later, or set HF_ENDPOINT to another mirror."),
@@ -166,9 +168,9 @@ class Download:
         if self.remote.size is not None and part.size < self.remote.size:
             raise NetworkError(
                 tr(
-                    "the connection broke off after {size:,} of {size_2:,} bytes",
+                    "the connection broke off after {size:,} of {all:,} bytes",
                     size=part.size,
-                    size_2=self.remote.size,
+                    all=self.remote.size,
                 ),
                 hint=tr("Repeat the command: it goes on from there."),
                 again=True,
@@ -200,7 +202,11 @@ class Download:
             wait_or_give_up(error, fruitless, self.watcher, self.limits)
         except NetworkError:
             if (kept := self.bytes_there) and error.details.get("again"):
-                error.hint = f"{kept:,} bytes are kept: the same command goes on. {error.hint}"
+                error.hint = tr(
+                    "{kept:,} bytes are kept: the same command goes on. {hint}",
+                    kept=kept,
+                    hint=error.hint,
+                )
             raise
 
 
@@ -212,7 +218,7 @@ def wait_or_give_up(error: NetworkError, fruitless: int, watcher: Watcher, limit
     if not again or fruitless >= limits.most_fruitless:
         raise error
     wait = max(wait, float(asked))
-    watcher.note(f"{error.message}; trying again in {wait:g} s")
+    watcher.note(tr("{message}; trying again in {wait:g} s", message=error.message, wait=wait))
     limits.sleep(wait)
 
 
@@ -270,7 +276,7 @@ class _Part:
             return self._stream.write(piece)
         except OSError as exc:
             full = exc.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-            what = "the disk is full" if full else exc.strerror
+            what = tr("the disk is full") if full else exc.strerror
             raise ModelError(
                 tr(
                     "{path} cannot be written after {size:,} bytes: {what}",
@@ -279,9 +285,9 @@ class _Part:
                     what=what,
                 ),
                 hint=tr(
-                    "{more} and repeat the command: it goes on from there. To give up, delete "
+                    "{first} and repeat the command: it goes on from there. To give up, delete "
                     "{name}.",
-                    more=tr("Make room") if full else tr("Check the disk"),
+                    first=tr("Make room") if full else tr("Check the disk"),
                     name=self._path.name,
                 ),
                 path=str(self._path),
@@ -303,9 +309,9 @@ class _Pace:
         if self._bytes < self._limits.slowest * passed:
             raise NetworkError(
                 tr(
-                    "{name} comes at {bytes:.0f} bytes a second",
+                    "{name} comes at {rate:.0f} bytes a second",
                     name=self._name,
-                    bytes=self._bytes / passed,
+                    rate=self._bytes / passed,
                 ),
                 hint=tr("Try another network or, with HF_ENDPOINT, a mirror."),
                 again=True,

@@ -194,7 +194,9 @@ def lost(exc: httpx.HTTPError, url: str) -> NetworkError:
     """A connection that could not be made or broke off. ``details["again"]``: worth another try."""
     silent = isinstance(exc, httpx.TimeoutException)
     what = (
-        "did not answer in time" if silent else f"cannot be reached ({exc or type(exc).__name__})"
+        tr("did not answer in time")
+        if silent
+        else tr("cannot be reached ({exc})", exc=exc or type(exc).__name__)
     )
     return NetworkError(
         tr("{site} {what}", site=_site(url), what=what),
@@ -213,27 +215,38 @@ def refused(
     code = answer.headers.get("x-error-code", "")
     page = f"{endpoint}/{about.repo}"
     if status == 404 and code in {"EntryNotFound", ""}:
-        message = f"{about.words} is not on {site}"
-        hint = f"Look at {page}/tree/{about.revision} for the file's exact name."
+        message = tr("{file} is not on {site}", file=about.words, site=site)
+        hint = tr(
+            "Look at {page}/tree/{revision} for the file's exact name.",
+            page=page,
+            revision=about.revision,
+        )
     elif status == 404 or (status == 401 and code in {"RepoNotFound", "RevisionNotFound"}):
-        message = f"{about.repo} is not on {site}, or it is private"
-        hint = "Check the spelling. A private one needs HF_TOKEN in .env."
+        message = tr("{repo} is not on {site}, or it is private", repo=about.repo, site=site)
+        hint = tr("Check the spelling. A private one needs HF_TOKEN in .env.")
     elif status == 401:
-        message = f"{site} asks for a login for {about.repo}"
+        message = tr("{site} asks for a login for {repo}", site=site, repo=about.repo)
         hint = (
-            "HF_TOKEN is not accepted: make a new one in your account's settings."
+            tr("HF_TOKEN is not accepted: make a new one in your account's settings.")
             if has_token
-            else f"Accept its licence at {page}, then put a token of yours into .env as HF_TOKEN."
+            else tr(
+                "Accept its licence at {page}, then put a token of yours into .env as HF_TOKEN.",
+                page=page,
+            )
         )
     elif status == 403:
-        message = f"{site} does not give {about.repo} to this account"
-        hint = f"Ask for access at {page}; HF_TOKEN must be a token of that account."
+        message = tr("{site} does not give {repo} to this account", site=site, repo=about.repo)
+        hint = tr("Ask for access at {page}; HF_TOKEN must be a token of that account.", page=page)
     elif status == 429:
-        message = f"{site} gets too many requests from here"
-        hint = "Wait a few minutes and repeat the command: it goes on. HF_TOKEN raises the limit."
+        message = tr("{site} gets too many requests from here", site=site)
+        hint = tr(
+            "Wait a few minutes and repeat the command: it goes on. HF_TOKEN raises the limit."
+        )
     else:
-        message = f"{site} answered {status} for {about.words}"
-        hint = "Repeat the command later: it goes on where it stopped."
+        message = tr(
+            "{site} answered {status} for {file}", site=site, status=status, file=about.words
+        )
+        hint = tr("Repeat the command later: it goes on where it stopped.")
     return NetworkError(
         message,
         hint=hint,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from local_ai_suite.catalog.catalog import ModelEntry, configured_models
+from local_ai_suite.messages import tr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,13 +47,17 @@ def as_text(found: Listing) -> str:
     ]
     lines += ["", *(f"{entry.name}: {entry.reason}." for entry in found.entries if _role(entry))]
     lines += [
-        f"Unfinished: {name} ({size_text(size)} so far); pulling it again goes on."
+        tr(
+            "Unfinished: {name} ({size} so far); pulling it again goes on.",
+            name=name,
+            size=size_text(size),
+        )
         for name, size in found.unfinished
     ]
     if any(entry.is_demo for entry in found.entries):
         lines += [
             "",
-            "For a real one: lais models pull chat (3 GB), or put a GGUF into models/.",
+            tr("For a real one: lais models pull chat (3 GB), or put a GGUF into models/."),
         ]
     return "\n".join(lines)
 

@@ -125,11 +125,9 @@ def _pick(paths: Sequence[str], reference: Reference) -> str:
     shown = found or firsts
     near = difflib.get_close_matches(wanted or "", shown, n=_SHOWN_NAMES, cutoff=0.5) or shown
     raise UsageError(
-        tr(
-            "{words} is {more}",
-            words=reference.words,
-            more=tr("not one file") if found or wanted is None else tr("not there"),
-        ),
+        tr("{file} is not one file", file=reference.words)
+        if found or wanted is None
+        else tr("{file} is not there", file=reference.words),
         hint=tr(
             "Name one of these: {near}{more}",
             near=", ".join(near[:_SHOWN_NAMES]),
@@ -178,7 +176,7 @@ def _is_there(target: Path, remote: RemoteFile, watcher: Watcher) -> bool:
         return False
     same = remote.size is None or target.stat().st_size == remote.size
     if same and remote.sha256:
-        watcher.start(f"{target.name} (checking)", remote.size, 0)
+        watcher.start(tr("{name} (checking)", name=target.name), remote.size, 0)
         same = _sha256_of(target, watcher) == remote.sha256
     if same:
         return True

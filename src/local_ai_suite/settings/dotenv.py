@@ -103,7 +103,7 @@ class _Parser:
             line = self._line(start)
             value = self.environ.get(key) if inherited else self._value(key, line)
             if not key and value is not None:
-                self._fail(start, "a value without a name")
+                self._fail(start, tr("a value without a name"))
             if value is not None:
                 self.entries[key] = Entry(value, line)
         return self.entries
@@ -129,12 +129,21 @@ class _Parser:
             if char in "=:\n":
                 key = self.text[start:position].rstrip(_SPACES)
                 if " " in key:
-                    self._fail(start, f"a name cannot contain a space: {key[:_SHOWN]!r}")
+                    self._fail(
+                        start, tr("a name cannot contain a space: {key!r}", key=key[:_SHOWN])
+                    )
                 self.at = _skip(self.text, position + 1, _SPACES_IN_LINE)
                 return key, char == "\n"
             if not (char in _SPACES_IN_LINE or char in _NAME_MARKS or _is_word(char)):
                 before = self.text[start:position][-_SHOWN:]
-                self._fail(start, f"unexpected character {char!r} in a name, after {before!r}")
+                self._fail(
+                    start,
+                    tr(
+                        "unexpected character {char!r} in a name, after {before!r}",
+                        char=char,
+                        before=before,
+                    ),
+                )
         # The last line, without a line end: Compose refuses it as a value without a name.
         return "", False
 
@@ -164,14 +173,16 @@ class _Parser:
                 chars.append("\\")
             escaped = False
             chars.append(char)
-        return self._fail(start, f"the value of {key} has no closing {quote}")
+        return self._fail(
+            start, tr("the value of {key} has no closing {quote}", key=key, quote=quote)
+        )
 
     def _expand(self, text: str, key: str, line: int) -> str:
         try:
             try:
                 return _substitute(text, self._lookup)
             except RecursionError:
-                raise _ExpansionError("$ forms are nested too deeply") from None
+                raise _ExpansionError(tr("$ forms are nested too deeply")) from None
         except _ExpansionError as exc:
             raise SettingsError(
                 tr("{name} line {line}: {key}: {exc}", name=self.name, line=line, key=key, exc=exc),
@@ -227,7 +238,9 @@ def _replace(match: re.Match[str], lookup: Lookup) -> str:
     if match["named"]:
         return lookup(match["named"]) or ""
     if not match["braced"]:
-        raise _ExpansionError(f"{match.string[match.start() :][:_SHOWN]!r} is not a valid $ form")
+        raise _ExpansionError(
+            tr("{form!r} is not a valid $ form", form=match.string[match.start() :][:_SHOWN])
+        )
     # The pattern runs to the line's last brace; the form itself ends at its own closing brace.
     form, rest = match[0], ""
     closing = _closing_brace(form)
@@ -251,7 +264,13 @@ def _apply(name: str, operator: str, word: str, lookup: Lookup) -> str:
     if operator[-1] == "-":
         return _substitute(word, lookup)
     reason = _substitute(word, lookup)
-    raise _ExpansionError(f"{name} must be set" + (f": {reason}" if reason else ""))
+    raise _ExpansionError(
+        tr(
+            "{name} must be set{reason}",
+            name=name,
+            reason=tr(": {reason}", reason=reason) if reason else "",
+        )
+    )
 
 
 def _closing_brace(text: str) -> int | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from local_ai_suite.messages import tr
 from local_ai_suite.paths import expanded
 
 if TYPE_CHECKING:
@@ -129,26 +130,28 @@ def _key(text: str) -> str:
     return text
 
 
-PORT = Reader(whole(1, 65535), "a port number from 1 to 65535")
-FLAG = Reader(_flag, "true or false")
+PORT = Reader(whole(1, 65535), tr("a port number from 1 to 65535"))
+FLAG = Reader(_flag, tr("true or false"))
 FOLDER = Reader(
-    _path, "a folder, absolute or relative to the project (in WSL2 D:\\models is /mnt/d/models)"
+    _path, tr("a folder, absolute or relative to the project (in WSL2 D:\\models is /mnt/d/models)")
 )
-GGUF_FILE = Reader(_path, "a .gguf file, in MODELS_DIR or with its whole path")
-PROGRAM = Reader(_path, "a program, by name or with its whole path")
-ADDRESS = Reader(_address, "an IP address of this machine, or localhost")
-HOSTS = Reader(_hosts, "host names without port, separated by commas")
+GGUF_FILE = Reader(_path, tr("a .gguf file, in MODELS_DIR or with its whole path"))
+PROGRAM = Reader(_path, tr("a program, by name or with its whole path"))
+ADDRESS = Reader(_address, tr("an IP address of this machine, or localhost"))
+HOSTS = Reader(_hosts, tr("host names without port, separated by commas"))
 ORIGINS = Reader(
     _origins,
-    "origins such as https://chat.example or http://pc.local:3000, separated by commas; "
-    "chrome-extension://ID, or chrome-extension://* for all of them",
+    tr(
+        "origins such as https://chat.example or http://pc.local:3000, separated by "
+        "commas; chrome-extension://ID, or chrome-extension://* for all of them"
+    ),
 )
-URL = Reader(_url, "an http:// or https:// address without user name")
-KEY = Reader(_key, "8 or more characters of ASCII without spaces")
+URL = Reader(_url, tr("an http:// or https:// address without user name"))
+KEY = Reader(_key, tr("8 or more characters of ASCII without spaces"))
 DEVICES = Reader(
-    _devices, "device numbers such as 0 or 0,1, or GPU-... names; empty for the CPU", True
+    _devices, tr("device numbers such as 0 or 0,1, or GPU-... names; empty for the CPU"), True
 )
-SECONDS = Reader(_seconds, "seconds, or a number with s, m or h such as 10m; 30 days at most")
-CONTEXT = Reader(_auto_or(whole(1, 16_777_216)), "auto, or a number of tokens")
-LAYERS = Reader(_auto_or(whole(0, 10_000)), "auto, or a number of layers (0: CPU only)")
-COUNT = Reader(_auto_or(whole(1, 4096)), "auto, or a whole number from 1")
+SECONDS = Reader(_seconds, tr("seconds, or a number with s, m or h such as 10m; 30 days at most"))
+CONTEXT = Reader(_auto_or(whole(1, 16_777_216)), tr("auto, or a number of tokens"))
+LAYERS = Reader(_auto_or(whole(0, 10_000)), tr("auto, or a number of layers (0: CPU only)"))
+COUNT = Reader(_auto_or(whole(1, 4096)), tr("auto, or a whole number from 1"))

@@ -30,10 +30,11 @@ _IPV6_FILE = "compose.ipv6.yml"
 BOTH_LOOPBACKS = frozenset({"127.0.0.1", "localhost"})
 _ARG_LINE = re.compile(r"ARG\s+(?P<name>[A-Z_]+)=(?P<value>\S+)")
 
-_TOOLKIT = (
-    "Linux: install the NVIDIA Container Toolkit, then `sudo nvidia-ctk runtime configure "
-    "--runtime=docker` and restart Docker. Windows: in Docker Desktop, Settings, Resources, turn "
-    "on WSL integration, and update the NVIDIA driver of Windows."
+_TOOLKIT = tr(
+    "Linux: install the NVIDIA Container Toolkit, then `sudo nvidia-ctk runtime "
+    "configure --runtime=docker` and restart Docker. Windows: in Docker Desktop, "
+    "Settings, Resources, turn on WSL integration, and update the NVIDIA driver "
+    "of Windows."
 )
 
 
@@ -129,58 +130,67 @@ class Complaint:
 _COMPLAINTS = (
     Complaint(
         ("could not select device driver",),
-        "Docker cannot pass the GPU through (no NVIDIA device driver)",
+        tr("Docker cannot pass the GPU through (no NVIDIA device driver)"),
         _TOOLKIT,
     ),
     Complaint(
         ("nvidia-container-cli",),
-        "Docker's NVIDIA runtime failed to start the container",
-        "Does `nvidia-smi` work outside the container? " + _TOOLKIT,
+        tr("Docker's NVIDIA runtime failed to start the container"),
+        tr("Does `nvidia-smi` work outside the container? {toolkit}", toolkit=_TOOLKIT),
     ),
     Complaint(
         ("permission denied", "docker.sock"),
-        "this user may not use Docker (no permission for its socket)",
-        "sudo usermod -aG docker $USER, then log in again; or set RUNTIME=native in .env.",
+        tr("this user may not use Docker (no permission for its socket)"),
+        tr("sudo usermod -aG docker $USER, then log in again; or set RUNTIME=native in .env."),
     ),
     Complaint(
         ("could not be found in this wsl",),  # Docker Desktop's stand-in for `docker`
-        "Docker Desktop is not connected to this WSL distribution",
-        "Docker Desktop, Settings, Resources, WSL integration: turn this distribution on; or set "
-        "RUNTIME=native in .env.",
+        tr("Docker Desktop is not connected to this WSL distribution"),
+        tr(
+            "Docker Desktop, Settings, Resources, WSL integration: turn this "
+            "distribution on; or set RUNTIME=native in .env."
+        ),
     ),
     Complaint(
         ("cannot connect to the docker daemon",),
-        "the Docker engine does not run",
-        "Start it (sudo systemctl start docker, or Docker Desktop), or set RUNTIME=native in .env.",
+        tr("the Docker engine does not run"),
+        tr(
+            "Start it (sudo systemctl start docker, or Docker Desktop), or set "
+            "RUNTIME=native in .env."
+        ),
     ),
     Complaint(
         ("no space left on device",),
-        "the disk that Docker uses is full",
-        "docker system df shows what takes the space; docker system prune frees what is unused.",
+        tr("the disk that Docker uses is full"),
+        tr(
+            "docker system df shows what takes the space; docker system prune frees what is unused."
+        ),
     ),
     Complaint(
         ("mounts denied",),
-        "Docker Desktop does not share the models' folder",
-        "Docker Desktop, Settings, Resources, File sharing: add the folder of MODELS_DIR.",
+        tr("Docker Desktop does not share the models' folder"),
+        tr("Docker Desktop, Settings, Resources, File sharing: add the folder of MODELS_DIR."),
     ),
     Complaint(
         ("bind source path does not exist",),
-        "a folder or file that the containers need is not there",
-        "Is the disk with MODELS_DIR plugged in and mounted? `.env` is made by make up-p1.",
+        tr("a folder or file that the containers need is not there"),
+        tr("Is the disk with MODELS_DIR plugged in and mounted? `.env` is made by make up-p1."),
     ),
     *(
         Complaint(
             words,
-            "an image is missing here and cannot be downloaded",
-            "Connect to the internet once, give a base image that is here (PYTHON_IMAGE=...), or "
-            "set RUNTIME=native in .env.",
+            tr("an image is missing here and cannot be downloaded"),
+            tr(
+                "Connect to the internet once, give a base image that is here "
+                "(PYTHON_IMAGE=...), or set RUNTIME=native in .env."
+            ),
         )
         for words in (("failed to resolve",), ("failed to do request",))
     ),
     Complaint(
         ("pull access denied",),
-        "an image is missing here and cannot be downloaded",
-        "Build it first: docker compose -f docker/compose.p1.yml build",
+        tr("an image is missing here and cannot be downloaded"),
+        tr("Build it first: docker compose -f docker/compose.p1.yml build"),
     ),
 )
 _PORT_TAKEN = ("port is already allocated", "address already in use")
@@ -217,4 +227,4 @@ def is_about_ipv6(stderr: str) -> bool:
 
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:400] if lines else "no message"
+    return lines[-1][:400] if lines else tr("no message")

@@ -173,7 +173,7 @@ def _state(
     more: dict[str, Any],
 ) -> ServiceState:
     if container is None:
-        return ServiceState(service.name, service.port, "stopped", reason="no container")
+        return ServiceState(service.name, service.port, "stopped", reason=tr("no container"))
     running = container.get("State") == "running"
     health = container.get("Health") or "healthy"
     phases = {"healthy": "ready", "starting": "starting", "unhealthy": "unhealthy"}
@@ -183,7 +183,7 @@ def _state(
     reason = "" if running else str(container.get("Status") or "")
     state = more.get("State") or {}
     if state.get("OOMKilled"):
-        reason = "it was ended for its memory (INFERENCE_MEM_LIMIT, GATEWAY_MEM_LIMIT)"
+        reason = tr("it was ended for its memory (INFERENCE_MEM_LIMIT, GATEWAY_MEM_LIMIT)")
     return ServiceState(
         service.name,
         service.port,

@@ -67,20 +67,20 @@ def choose(settings: Settings, paths: Paths, report: Callable[[str], None]) -> C
     except SuiteError as exc:
         return Choice("native", exc.message)
     if all(_has_image(image) for image in compose.images(gpu=False)):
-        return Choice("docker", "the Docker engine answers and the images are here")
+        return Choice("docker", tr("the Docker engine answers and the images are here"))
     base = base_image(paths)
     if _has_image(base):
-        return Choice("docker", "the Docker engine answers and the images can be built")
+        return Choice("docker", tr("the Docker engine answers and the images can be built"))
     report(
         tr(
-            "asking the registry for {base} ({registry_timeout_s:.0f} s at most)",
+            "asking the registry for {base} ({seconds:.0f} s at most)",
             base=base,
-            registry_timeout_s=REGISTRY_TIMEOUT_S,
+            seconds=REGISTRY_TIMEOUT_S,
         )
     )
     if _is_to_be_had(base):
-        return Choice("docker", "the Docker engine answers and the images can be built")
-    return Choice("native", f"Docker runs, but {base} is neither here nor to be had")
+        return Choice("docker", tr("the Docker engine answers and the images can be built"))
+    return Choice("native", tr("Docker runs, but {base} is neither here nor to be had", base=base))
 
 
 def check_models(settings: Settings, paths: Paths) -> None:
@@ -118,7 +118,10 @@ def engine_trouble() -> StackError | None:
         )
     for words, missing in (
         (["docker", "version", "--format", "{{.Server.Version}}"], None),
-        (["docker", "compose", "version"], "the Compose v2 plugin of Docker is not installed"),
+        (
+            ["docker", "compose", "version"],
+            tr("the Compose v2 plugin of Docker is not installed"),
+        ),
     ):
         done = run_docker(words, ASK_TIMEOUT_S)
         if done is None:
@@ -137,7 +140,10 @@ def start(
     build(phase, settings, paths, report, gpu=False)
     gpu, note = wants_gpu(settings)
     if gpu and (trouble := _gpu_trouble(phase, settings, paths, report)) is not None:
-        gpu, note = False, f"{trouble.message}; running on the CPU. {trouble.hint}"
+        gpu, note = (
+            False,
+            tr("{message}; running on the CPU. {hint}", message=trouble.message, hint=trouble.hint),
+        )
     report(tr("starting the containers"))
     started = _up(phase, settings, paths, gpu=gpu)
     if started is not None:
@@ -195,7 +201,7 @@ def build(
     old = [image for image in compose.images(gpu=gpu) if _source_of(image) != source]
     if not old:
         return
-    report(tr("building {old} (minutes, the first time)", old=" and ".join(old)))
+    report(tr("building {images} (minutes, the first time)", images=" and ".join(old)))
     done = _compose(phase, settings, paths, ["build"], BUILD_TIMEOUT_S, gpu=gpu)
     if done.returncode != 0:
         raise compose.explain(done.stderr)
@@ -229,7 +235,7 @@ def wants_gpu(settings: Settings) -> tuple[bool, str]:
     if has_runtime or settings.cuda_visible_devices:
         return True, ""
     if shutil.which("nvidia-smi"):
-        return False, "this machine has an NVIDIA GPU, but Docker does not; running on the CPU"
+        return False, tr("this machine has an NVIDIA GPU, but Docker does not; running on the CPU")
     return False, ""
 
 
@@ -281,9 +287,9 @@ def _compose(
     if done is None:
         raise StackError(
             tr(
-                "`docker compose {verb}` did not end within {timeout_s:.0f} minutes",
+                "`docker compose {verb}` did not end within {minutes:.0f} minutes",
                 verb=verb[0],
-                timeout_s=timeout_s / 60,
+                minutes=timeout_s / 60,
             ),
             hint=tr("Look at it with: docker compose ls"),
         )

@@ -29,11 +29,14 @@ class PortHolder:
 
     def describe(self) -> str:
         if self.privileged:
-            return f"the system: ports below {first_free_port()} are for root"
+            return tr(
+                "the system: ports below {port} are for root",
+                port=first_free_port(),
+            )
         if self.pid is None:
-            return "a process of another user, a container or Windows"
-        clone = f", the suite in {self.project}" if self.project else ""
-        return f"pid {self.pid} ({self.command}{clone})"
+            return tr("a process of another user, a container or Windows")
+        clone = tr(", the suite in {project}", project=self.project) if self.project else ""
+        return tr("pid {pid} ({command}{clone})", pid=self.pid, command=self.command, clone=clone)
 
 
 def port_holder(port: int) -> PortHolder | None:
@@ -60,15 +63,19 @@ def check_free(key: str, port: int, *, by_root: bool = False) -> None:
         raise PortInUse(
             tr("port {port} is held by {holder}", port=port, holder=holder.describe()),
             hint=tr(
-                "Set {key}= to a port from {first_free_port} on in .env.",
+                "Set {key}= to a port from {port} on in .env.",
                 key=key,
-                first_free_port=first_free_port(),
+                port=first_free_port(),
             ),
             port=port,
         )
     if holder is not None:
-        stop = f"stop it (kill {holder.pid}) or " if holder.pid else ""
-        stop = f"run `make down` in {holder.project}, or " if holder.project else stop
+        stop = tr("stop it (kill {pid}) or ", pid=holder.pid) if holder.pid else ""
+        stop = (
+            tr("run `make down` in {project}, or ", project=holder.project)
+            if holder.project
+            else stop
+        )
         raise PortInUse(
             tr("port {port} is held by {holder}", port=port, holder=holder.describe()),
             hint=tr("Either {stop}set {key}= to another port in .env.", stop=stop, key=key),

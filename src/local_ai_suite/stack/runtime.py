@@ -241,9 +241,9 @@ def _wait_for_services(paths: Paths, report: Callable[[str], None]) -> RunState:
         if time.monotonic() > deadline:
             raise StackError(
                 tr(
-                    "{waiting} did not become ready in {services_timeout_s:.0f} s",
+                    "{waiting} did not become ready in {seconds:.0f} s",
                     waiting=" and ".join(waiting),
-                    services_timeout_s=SERVICES_TIMEOUT_S,
+                    seconds=SERVICES_TIMEOUT_S,
                 ),
                 hint=tr("make logs shows what they do."),
             )
@@ -283,8 +283,8 @@ def _load_default(
         return
     report(
         tr(
-            "loading {default_model} ({file})",
-            default_model=DEFAULT_MODEL,
+            "loading {model} ({file})",
+            model=DEFAULT_MODEL,
             file=chat["meta"]["file"],
         )
     )
@@ -294,9 +294,9 @@ def _load_default(
     if answer is None:
         raise LoadFailed(
             tr(
-                "{default_model} is not loaded after {timeout_s:.0f} s",
-                default_model=DEFAULT_MODEL,
-                timeout_s=timeout_s,
+                "{model} is not loaded after {seconds:.0f} s",
+                model=DEFAULT_MODEL,
+                seconds=timeout_s,
             ),
             hint=tr("A slow disk? Set LOAD_TIMEOUT higher in .env. make logs shows more."),
         )
@@ -304,8 +304,8 @@ def _load_default(
         error = _error_of(answer[1])
         raise LoadFailed(
             tr(
-                "{default_model} ({file}) did not load: {message}",
-                default_model=DEFAULT_MODEL,
+                "{model} ({file}) did not load: {message}",
+                model=DEFAULT_MODEL,
                 file=chat["meta"]["file"],
                 message=error.get("message"),
             ),

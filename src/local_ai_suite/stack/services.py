@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from local_ai_suite.settings import Settings
 
 PHASES = {
-    "p1": "models and the OpenAI-compatible API",
-    "p2": "documents (RAG)",
-    "p3": "MCP tools",
+    "p1": tr("models and the OpenAI-compatible API"),
+    "p2": tr("documents (RAG)"),
+    "p3": tr("MCP tools"),
 }
 BUILT = ("p1",)
 # What answers 200 only when a service will serve requests.
@@ -49,7 +49,7 @@ def check_phase(phase: str) -> None:
         )
     if phase not in BUILT:
         raise NotBuiltYet(
-            tr("phase {phase} ({phases}) is not built yet", phase=phase[1:], phases=PHASES[phase]),
+            tr("phase {phase} ({what}) is not built yet", phase=phase[1:], what=PHASES[phase]),
             hint=tr("Phase 1 is: make up-p1"),
         )
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from local_ai_suite.messages import say, tr, translated
+from local_ai_suite.messages.width import ljust, width
 from local_ai_suite.stack import probe
 from local_ai_suite.stack.services import READY_PATHS
 
@@ -111,16 +113,36 @@ def _tree_memory(process: psutil.Process) -> int | None:
         return None
 
 
+_SERVICE_COLUMNS = (
+    tr("service"), tr("state"), tr("port"), tr("pid"), tr("for"), tr("memory"), tr("restarts"),
+)  # fmt: skip
+# What a person reads for a service's phase and a model's state; programs read the English word.
+STATES = (
+    tr("starting"), tr("ready"), tr("not answering"), tr("restarting"), tr("stopping"),
+    tr("stopped"), tr("failed"), tr("exited"), tr("dead"), tr("unhealthy"), tr("unreachable"),
+    tr("loading"), tr("unloaded"),
+)  # fmt: skip
+
+
 def as_text(stack: StackReport) -> str:
     """For a person, one line a service and one a model."""
     if not stack.running:
-        return "Nothing runs here. Start it with: make up-p1"
-    lines = [f"{stack.address}   {stack.phase}, {stack.runtime}, up {duration(stack.seconds)}", ""]
-    rows = [("service", "state", "port", "pid", "for", "memory", "restarts")]
+        return say("Nothing runs here. Start it with: make up-p1")
+    lines = [
+        say(
+            "{address}   {phase}, {runtime}, up {duration}",
+            address=stack.address,
+            phase=stack.phase,
+            runtime=stack.runtime,
+            duration=duration(stack.seconds),
+        ),
+        "",
+    ]
+    rows = [tuple(map(translated, _SERVICE_COLUMNS))]
     rows += [
         (
             service.name,
-            service.phase,
+            translated(service.phase),
             str(service.port),
             str(service.pid or "-"),
             duration(service.seconds),
@@ -130,18 +152,22 @@ def as_text(stack: StackReport) -> str:
         for service in stack.services
     ]
     lines += table(rows)
-    lines += [f"  {s.name}: {s.reason}" for s in stack.services if s.reason]
+    lines += [f"  {s.name}: {translated(s.reason)}" for s in stack.services if s.reason]
     if not stack.watched:
         lines.append(
-            "  The supervisor is gone: nothing comes back by itself. make restart mends it."
+            say("  The supervisor is gone: nothing comes back by itself. make restart mends it.")
         )
     for model in once_each(stack.models):
         meta = model.get("meta") or {}
         if death := meta.get("last_death"):
-            lines.append(f"  {model['id']}: its engine died ({death}) and was started again")
-        lines += [f"  {model['id']}: not as planned: {what}" for what in meta.get("deviations", ())]
+            told = say("its engine died ({death}) and was started again", death=death)
+            lines.append(f"  {model['id']}: {told}")
+        lines += [
+            f"  {model['id']}: {say('not as planned: {what}', what=what)}"
+            for what in meta.get("deviations", ())
+        ]
     if stack.models:
-        lines += ["", *table([MODEL_COLUMNS, *model_rows(stack.models)])]
+        lines += ["", *table([model_columns(), *model_rows(stack.models)])]
     return "\n".join(lines)
 
 
@@ -154,7 +180,9 @@ def once_each(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(models.values())
 
 
-MODEL_COLUMNS = ("model", "state", "context", "tokens/s", "file")
+def model_columns() -> tuple[str, ...]:
+    """The heads of :func:`model_rows`' columns."""
+    return say("model"), say("state"), say("context"), say("tokens/s"), say("file")
 
 
 def model_rows(models: Iterable[dict[str, Any]]) -> list[tuple[str, str, str, str, str]]:
@@ -163,12 +191,12 @@ def model_rows(models: Iterable[dict[str, Any]]) -> list[tuple[str, str, str, st
     for model in models:
         meta = model.get("meta") or {}
         file = str(meta.get("file") or "-").rsplit("/", 1)[-1]
-        demo = " (demo)" if meta.get("is_demo") else ""
+        demo = say(" (demo)") if meta.get("is_demo") else ""
         context = meta.get("n_ctx")
         rows.append(
             (
                 str(model.get("id")),
-                str(meta.get("status", "-")),
+                translated(str(meta.get("status", "-"))),
                 str(context) if context else "-",
                 speed_text(meta.get("tokens_per_second") or {}),
                 file + demo,
@@ -181,15 +209,17 @@ def speed_text(speed: Mapping[str, float | None]) -> str:
     """``35.2 of 40``, ``40 expected``, ``35.2``, or ``-``."""
     expected, measured = speed.get("expected"), speed.get("measured")
     if measured is None:
-        return f"{expected:.0f} expected" if expected else "-"
-    return f"{measured:.1f}" + (f" of {expected:.0f}" if expected else "")
+        return say("{expected:.0f} expected", expected=expected) if expected else "-"
+    if not expected:
+        return f"{measured:.1f}"
+    return say("{measured:.1f} of {expected:.0f}", measured=measured, expected=expected)
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Left-aligned columns, two spaces apart."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    widths = [max(width(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        "  ".join(ljust(cell, most) for cell, most in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
 
@@ -198,7 +228,7 @@ def duration(seconds: float) -> str:
     """``42 s``, ``3 min``, ``5 h 12 min``."""
     whole = int(seconds)
     if whole < 120:
-        return f"{whole} s"
+        return say("{seconds} s", seconds=whole)
     if whole < 7200:
-        return f"{whole // 60} min"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+        return say("{minutes} min", minutes=whole // 60)
+    return say("{hours} h {minutes} min", hours=whole // 3600, minutes=whole % 3600 // 60)
