@@ -200,7 +200,7 @@ def make_environment(dev):
         words += ["--no-dev", "--inexact"]  # development tools that are in stay in
     if not sys.stderr.isatty():
         words += ["--quiet"]  # progress bars and 86 package names are for a person
-    run(words, "Preparing (3/3): engine and gateway, about 200 MB the first time ...", env)
+    run(words, "Preparing (3/3): engine and gateway, about 150 MB the first time ...", env)
     with open(os.path.join(ENVIRONMENT, ".made-from"), "w") as file:
         file.write(fingerprint(dev))
     say("Prepared in %d s." % (time.time() - started))

@@ -6,11 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from doc_pages import codes
 from doc_pages.decisions import HEADING
 from doc_pages.table import DOCS, made
 from doc_pages.troubles import troubles
+from test_rooms import FLOORS
 
 ROOT = DOCS.parent
 READMES = [ROOT / "README.md", ROOT / "README.ko.md"]
@@ -161,3 +163,56 @@ def test_both_languages_say_as_much() -> None:
             assert set(re.findall(r"`(lais [a-z-]+|make [a-z0-9-]+)", texts["en"])) == set(
                 re.findall(r"`(lais [a-z-]+|make [a-z0-9-]+)", texts["ko"])
             ), one.names
+
+
+def test_every_room_stands_on_its_floor_in_the_architecture() -> None:
+    page = (DOCS / "internals" / "architecture.md").read_text(encoding="utf-8")
+    told = {
+        (int(floor), room)
+        for floor, room in re.findall(r"^\| (\d) \| `(\w+)` \|", page, re.MULTILINE)
+    }
+    built = {
+        (floor, room)
+        for floor, rooms in FLOORS.items()
+        for room in rooms
+        if room.strip("_") == room
+    }
+    assert told == built
+
+
+def test_the_architecture_tells_one_requests_life_in_eight_lines() -> None:
+    page = (DOCS / "internals" / "architecture.md").read_text(encoding="utf-8")
+    life = page.partition("## One request's life\n\n")[2].partition("\n\n##")[0].splitlines()
+    assert [line[:2] for line in life] == [f"{number}." for number in range(1, 9)]
+    named = {
+        name for line in life for name in re.findall(r"`((?:gateway|engine)/[\w/]+\.py)`", line)
+    }
+    assert named
+    assert all((codes.PACKAGE / name).is_file() for name in named)
+
+
+@pytest.mark.parametrize(
+    "form", sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml")), ids=name
+)
+def test_an_issue_form_has_what_github_wants(form: Path) -> None:
+    # https://docs.github.com/en/communities/using-templates-to-encourage-useful-issues-and-pull-requests
+    data = yaml.safe_load(form.read_text(encoding="utf-8"))
+    if form.name == "config.yml":
+        assert set(data) <= {"blank_issues_enabled", "contact_links"}
+        return
+    assert {"name", "description", "body"} <= set(data)
+    for field in data["body"]:
+        assert field["type"] in {"markdown", "textarea", "input", "dropdown", "checkboxes"}
+        assert field["type"] == "markdown" or (field["id"] and field["attributes"]["label"])
+    required = [f for f in data["body"] if f.get("validations", {}).get("required")]
+    assert required
+
+
+def test_each_file_and_target_that_contributing_names_is_there() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"`?make ([a-z][a-z0-9-]+)", page):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
+    homes = (ROOT, codes.PACKAGE)
+    for file in re.findall(r"`((?:[\w.-]+/)+[\w.-]*|[\w-]+\.py|\.env\.example)`", page):
+        assert any((home / file).exists() for home in homes), file

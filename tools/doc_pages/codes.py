@@ -32,7 +32,7 @@ class Code:
 
 
 def codes() -> dict[str, Code]:
-    """All of them, in the order of the tree of errors, then the HTTP services' own."""
+    """All of them by exit code and name, then those of HTTP services alone by status and name."""
     found: dict[str, Code] = {}
     for kind in _classes():
         found.setdefault(kind.code, Code(kind.code, kind.exit_code, kind.http_status))
@@ -40,7 +40,11 @@ def codes() -> dict[str, Code]:
         for path in sorted((PACKAGE / room).rglob("*.py")):
             for name, status in _refusals(ast.parse(path.read_text(encoding="utf-8"))):
                 found.setdefault(name, Code(name, None, status))
-    return found
+    return {code.name: code for code in sorted(found.values(), key=_place)}
+
+
+def _place(code: Code) -> tuple[bool, int, str]:
+    return code.exit_code is None, code.exit_code or code.http_status or 0, code.name
 
 
 def checks() -> list[str]:
