@@ -128,6 +128,15 @@ def test_a_key_is_asked_for_when_it_is_required(start: Callable[..., Service]) -
     assert service.client.get("/health").status_code == 200
     good = {"Authorization": "Bearer sk-correct-horse"}
     assert service.client.get("/v1/models", headers=good).status_code == 200
+    page = {"Origin": "http://localhost:3000"}
+    refused = service.client.get("/v1/models", headers=page)
+    assert refused.status_code == 401
+    assert refused.headers["access-control-allow-origin"] == page["Origin"]
+    asks = {**page, "Access-Control-Request-Headers": "authorization"}
+    preflight = service.client.options("/v1/models", headers=asks)
+    assert preflight.status_code == 204
+    assert preflight.headers["access-control-allow-headers"] == "authorization"
+    assert "POST" in preflight.headers["access-control-allow-methods"]
 
 
 def test_the_engine_behind_takes_only_its_own_key_and_shows_it_to_nobody(shared: Service) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import hmac
 import os
 import stat
 import subprocess
@@ -85,6 +87,51 @@ def test_a_broken_file_is_named_and_admits_nobody_but_the_master(tmp_path: Path,
     assert ring.check(b"x") is None
     assert ring.check(b"m") == "master"
     assert "keys.json" in ring.problem
+
+
+def test_trouble_that_passes_locks_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    file = KeyFile(tmp_path / "keys.json")
+    secret = file.create("a").encode()
+    ring = Keyring("m", file, clock=clock)
+    assert ring.check(secret) == "a"
+    second = file.create("b").encode()
+
+    def no_descriptor(path: Path) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    clock.now += 1
+    with monkeypatch.context() as trouble:
+        trouble.setattr(Path, "read_bytes", no_descriptor)
+        assert ring.check(secret) == "a"
+        assert "Too many open files" in ring.problem
+    clock.now += 1
+    assert ring.check(second) == "b"
+    assert ring.problem == ""
+
+
+def test_every_key_is_compared_in_constant_time_whichever_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = KeyFile(tmp_path / "keys.json")
+    secrets = [file.create(name) for name in ("a", "b", "c")]
+    ring = Keyring("m", file)
+    compared = 0
+
+    def counted(one: bytes, other: bytes) -> bool:
+        nonlocal compared
+        compared += 1
+        return compare(one, other)
+
+    compare = hmac.compare_digest
+    ring.check(b"x")
+    monkeypatch.setattr(hmac, "compare_digest", counted)
+    for shown in (*secrets, "m", "wrong", ""):
+        compared = 0
+        ring.check(shown.encode())
+        assert compared == 4
 
 
 def test_requests_per_minute_fill_up_evenly() -> None:
@@ -181,6 +228,31 @@ def test_a_gateway_that_asks_for_keys(real_engine: Engine, tmp_path: Path) -> No
         assert answer.json()["error"]["code"] == "rate_limit_exceeded"
         master = {"x-api-key": "the master"}
         assert 'code="rate_limit_exceeded"' in client.get("/metrics", headers=master).text
+
+
+def test_a_page_of_an_admitted_origin_gets_its_preflight_and_may_read_a_401(
+    real_engine: Engine,
+) -> None:
+    ring = Keyring("the master")
+    guard = Guard(require_key=True, key_check=ring.check)
+    page = {"origin": "http://localhost:3000"}
+    asks = {**page, "access-control-request-headers": "authorization"}
+    with (
+        running(real_engine.url, guard=guard, keyring=ring) as served,
+        httpx.Client(base_url=served.url) as client,
+    ):
+        for path in ("/v1/chat/completions", "/v1/models", "/nothing"):
+            answer = client.options(path, headers=asks)
+            assert answer.status_code == 204
+            assert answer.headers["access-control-allow-origin"] == page["origin"]
+            assert answer.headers["access-control-allow-headers"] == "authorization"
+            assert "POST" in answer.headers["access-control-allow-methods"]
+        answer = client.post("/v1/chat/completions", json=CHAT, headers=page)
+        assert answer.status_code == 401
+        assert answer.headers.get_list("access-control-allow-origin") == [page["origin"]]
+        evil = client.options("/v1/models", headers={**asks, "origin": "https://evil.example"})
+        assert evil.status_code == 403
+        assert "access-control-allow-origin" not in evil.headers
 
 
 def test_the_command_creates_lists_and_revokes(

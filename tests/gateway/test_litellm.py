@@ -163,6 +163,19 @@ def test_with_a_database_litellm_judges_the_keys_that_it_gave_out(
         assert said.json()["key"] == "Bearer the master"
 
 
+def test_a_head_on_a_path_of_litellms_is_answered_at_once(
+    real_engine: Engine, tmp_path: Path
+) -> None:
+    path = tmp_path / "config.yaml"
+    text = CONFIG.read_text(encoding="utf-8")
+    path.write_text(text + "  database_url: postgres://nowhere\n", encoding="utf-8")
+    program = [sys.executable, "-c", ECHO]
+    with running(real_engine.url, config=path, litellm_command=program) as served:
+        answer = httpx.head(f"{served.url}/v1/files", timeout=10)
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert int(answer.headers["content-length"]) > 0
+
+
 def test_with_the_relay_off_models_still_carry_the_engines_limits(real_engine: Engine) -> None:
     """LiteLLM would serve them; what they can take is the engine's to say."""
     with (

@@ -118,7 +118,8 @@ def test_secrets_are_not_in_the_repr(paths: Paths) -> None:
     [
         ("KEEP_ALIVE=90", 90.0), ("KEEP_ALIVE=1.5m", 90.0), ("KEEP_ALIVE=2h", 7200.0),
         ("KEEP_ALIVE=0", 0.0), ("N_GPU_LAYERS=auto", None), ("N_GPU_LAYERS=0", 0),
-        ("N_GPU_LAYERS=35", 35), ("CTX_SIZE=1024", 1024), ("REQUIRE_KEY=Yes", True),
+        ("N_GPU_LAYERS=35", 35), ("CTX_SIZE=1024", 1024),
+        ("REQUIRE_KEY=Yes\nLITELLM_MASTER_KEY=sk-0123456789abcdef", True),
         ("REQUIRE_KEY=off", False), ("ALLOWED_HOSTS=a.local, b ,", ("a.local", "b")),
         ("CUDA_VISIBLE_DEVICES=0,1", "0,1"), ("CUDA_VISIBLE_DEVICES=", ""),
         ("CUDA_VISIBLE_DEVICES=GPU-5a4e0e0b-1c2d", "GPU-5a4e0e0b-1c2d"),
@@ -146,8 +147,15 @@ def test_two_services_cannot_share_a_port(paths: Paths) -> None:
 def test_other_machines_need_a_key(paths: Paths, address: str) -> None:
     with pytest.raises(SettingsError, match="REQUIRE_KEY"):
         load(paths, f"BIND_ADDRESS={address}\n")
-    settings = load(paths, f"BIND_ADDRESS={address}\nREQUIRE_KEY=true\n")
-    assert not settings.on_loopback
+    keyed = f"BIND_ADDRESS={address}\nREQUIRE_KEY=true\nLITELLM_MASTER_KEY=sk-0123456789abcdef\n"
+    assert not load(paths, keyed).on_loopback
+
+
+@pytest.mark.parametrize("line", ["", "LITELLM_MASTER_KEY=\n"])
+def test_a_key_that_is_asked_for_must_be_one_that_somebody_knows(paths: Paths, line: str) -> None:
+    with pytest.raises(SettingsError, match="LITELLM_MASTER_KEY is empty") as caught:
+        load(paths, f"REQUIRE_KEY=true\n{line}")
+    assert ".env" in caught.value.hint
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "localhost", "::1", "127.0.0.2"])

@@ -31,7 +31,6 @@ from .routes import FORWARDED, WATCHED, mismatch, model_rows
 if TYPE_CHECKING:
     from local_ai_suite.settings import Settings
     from local_ai_suite.wire.asgi import Receive, Scope, Send
-    from local_ai_suite.wire.guard import Admitted
 
     from .lease import Lease
     from .model import Model
@@ -52,8 +51,6 @@ _NOT_PASSED_BACK = frozenset({
 })  # fmt: skip
 # An idle event stream says something, so that proxies and sleeping laptops don't cut it.
 EVENT_PING_SECONDS = 15.0
-
-Handler = "Callable[[Scope, Receive, Send], Awaitable[None]]"
 
 
 class EngineApp:
@@ -79,12 +76,19 @@ class EngineApp:
         path: str = scope["path"]
         api = api_of(path)
         verdict = self._guard.check(scope["headers"])
+        if not isinstance(verdict, Refusal) or verdict.status == 401:
+            # Host and Origin are admitted: the page may read the answer, a refused key's too.
+            send = _with_cors(send, scope)
+            if scope["method"] == "OPTIONS":  # a browser sends no key with a preflight
+                await send({"type": "http.response.start", "status": 204, "headers": []})
+                await send({"type": "http.response.body", "body": b""})
+                return
         if isinstance(verdict, Refusal) and path != "/health":
             body = error_body(api, verdict.status, verdict.message, code=verdict.code)
             await answer(send, verdict.status, body)
             return
         try:
-            await self._route(scope, receive, _with_cors(send, verdict))
+            await self._route(scope, receive, send)
         except ClientGone:
             return
         except UpstreamError as exc:
@@ -97,9 +101,7 @@ class EngineApp:
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"].rstrip("/") or "/"
-        if method == "OPTIONS":
-            await answer(send, 204, b"")
-        elif method == "POST" and path in FORWARDED:
+        if method == "POST" and path in FORWARDED:
             await self._forward(scope, receive, send, path)
         elif method == "POST" and path in {"/models/load", "/models/unload"}:
             await self._load_or_unload(scope, receive, send, path)
@@ -253,10 +255,13 @@ def _told(lease: Lease) -> list[tuple[bytes, bytes]]:
     return told
 
 
-def _with_cors(send: Send, verdict: Admitted | Refusal) -> Send:
-    if isinstance(verdict, Refusal) or verdict.origin is None:
+def _with_cors(send: Send, scope: Scope) -> Send:
+    """``send`` with what a browser needs to let a page from ``scope``'s Origin read the answer."""
+    asked = header(scope, b"access-control-request-headers") or b""
+    preflight = scope["method"] == "OPTIONS"
+    more = cors_headers(header(scope, b"origin"), asked if preflight else None)
+    if not more:
         return send
-    more = cors_headers(verdict.origin)
 
     async def send_with(message: Any) -> None:
         if message["type"] == "http.response.start":

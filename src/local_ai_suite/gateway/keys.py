@@ -180,16 +180,23 @@ class Keyring:
         try:
             status = self._file.path.stat()
             version = (status.st_mtime_ns, status.st_ino)
-        except OSError:
+        except FileNotFoundError:
             version = (0, 0)
+        except OSError as exc:
+            self.problem = str(exc)
+            return
         if version == self._version:
             return
         try:
             keys = self._file.read()
             self.problem = ""
         except GatewayError as exc:
-            # A file that cannot be read admits nobody; the master key goes on.
-            keys, self.problem = (), exc.message
+            self.problem = exc.message
+            if isinstance(exc.__cause__, OSError):
+                # No descriptor is free, or the disk fails: that passes, and says nothing about the
+                # keys. The last ones hold, and the file is read again in a second.
+                return
+            keys = ()  # a file that makes no sense admits nobody; the master key goes on
         self._version = version
         self._named = tuple((bytes.fromhex(key.sha256), key) for key in keys)
         self._by_name = {key.name: key for key in keys}

@@ -221,4 +221,14 @@ def _check_together(settings: Settings) -> Settings:
             hint=tr("Set REQUIRE_KEY=true in .env, or leave BIND_ADDRESS at 127.0.0.1."),
             key="BIND_ADDRESS",
         )
+    if settings.require_key and not settings.litellm_master_key:
+        # The services would start with a key of their own, which nobody knows.
+        raise SettingsError(
+            tr("REQUIRE_KEY is on, but LITELLM_MASTER_KEY is empty: nobody could come in"),
+            hint=tr(
+                "Put a key into .env: LITELLM_MASTER_KEY=sk- and 32 random characters or more "
+                "(`make setup` makes one where there is no .env)."
+            ),
+            key="LITELLM_MASTER_KEY",
+        )
     return settings

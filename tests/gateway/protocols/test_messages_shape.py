@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import orjson
 import pytest
 from anthropic.types import RawContentBlockStartEvent, RawMessageStartEvent
@@ -12,8 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from translating_transport import asked, is_untouched
 
+from gateway_running import running
+from local_ai_suite.demo import demo_model_path
+from scripted_engine import Engine, engine
+
 if TYPE_CHECKING:
-    import httpx
+    from collections.abc import Iterator
 
 TOOL = {"name": "get_weather", "input_schema": {"type": "object", "properties": {"city": {}}}}
 ASK = {"model": "local-chat", "max_tokens": 60, "stream": True}
@@ -95,3 +100,32 @@ def test_a_stream_whose_beginning_the_engine_forgot_gets_one(cuts: list[int], pi
 def test_an_error_alone_gets_no_beginning() -> None:
     error = b'event: error\ndata: {"type":"error"}\n\n'
     assert through(error, []) == error
+
+
+@pytest.fixture(scope="module")
+def trained() -> Iterator[Engine]:
+    """A model that writes characters byte by byte."""
+    model = demo_model_path()
+    assert model is not None
+    with engine(model, context=2048, slots=1) as found:
+        yield found
+
+
+def test_flaw_a_first_token_that_is_half_a_character_has_no_beginning_and_here_it_has_one(
+    trained: Engine,
+) -> None:
+    def ask(url: str, seed: int) -> str:
+        wild = {"temperature": 3.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "seed": seed}
+        messages = [{"role": "user", "content": "say \uc00d"}]
+        request = {**ASK, "max_tokens": 6, "messages": messages, **wild}
+        return httpx.post(f"{url}/v1/messages", json=request, timeout=30).text
+
+    first = "event: message_start\n"
+    seeds = (seed for seed in range(200) if not ask(trained.url, seed).startswith(first))
+    seed = next(seeds, None)
+    assert seed is not None, "llama.cpp sends message_start now: the translation can go"
+    with running(trained.url) as served:
+        said = ask(served.url, seed)
+    assert said.startswith(first)
+    assert said.count(first) == 1
+    assert "event: content_block_delta\n" in said
