@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
-from local_ai_suite.chat.github import asks_for_issues
+from local_ai_suite.chat.issue_text import asks_for_issues
 from local_ai_suite.cli.main import main
 
 if TYPE_CHECKING:
@@ -30,8 +31,11 @@ ONE = {
 
 
 @pytest.fixture
-def gh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """A `gh` that prints, ends with a code, and writes its arguments to a file."""
+def gh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Path) -> Callable[..., Path]:
+    """A `gh` that prints, ends with a code, and writes its arguments to a file; beside it a
+    repository of GitHub's."""
+    address = "git@github.com:o/r.git"
+    subprocess.run(["git", "remote", "add", "origin", address], cwd=repository, check=True)
 
     def make(out: str = "", err: str = "", code: int = 0) -> Path:
         folder = tmp_path / "bin"
@@ -61,7 +65,8 @@ def test_the_list_needs_no_model_and_moves_no_cursor(
     assert first == "#12    Crash on start \\x1b[2J\\u202e  [bug]"
     assert second == "#7     [Feature] Phase 1: 기본 모델 서빙"
     assert "lais plan N" in done.err
-    assert asked.read_text().startswith("issue list --state open --limit 30 --json number,")
+    words = "issue list --state open --limit 30 --repo o/r --json number,"
+    assert asked.read_text().startswith(words)
 
 
 def test_one_issue_with_its_comments(ai: Ai, gh: Callable[..., Path], closed_port: int) -> None:
@@ -72,7 +77,7 @@ def test_one_issue_with_its_comments(ai: Ai, gh: Callable[..., Path], closed_por
     assert "assigned: mina" in done.out
     assert "--- joe:\nYes." in done.out
     assert "\x1b" not in done.out
-    assert asked.read_text().startswith("issue view 7 --json")
+    assert asked.read_text().startswith("issue view 7 --repo o/r --json")
     assert json.loads(ai("issues", "7", "--json", port=closed_port).out)["data"]["issue"] == ONE
 
 
@@ -81,7 +86,8 @@ def test_one_issue_with_its_comments(ai: Ai, gh: Callable[..., Path], closed_por
     [
         ("To get started with GitHub CLI, please run:  gh auth login", "not logged in"),
         ("GraphQL: Could not resolve to an Issue with the number of 99.", "`lais ai issues`"),
-        ("fatal: not a git repository", "in a clone"),
+        ("GraphQL: Could not resolve to a Repository with the name 'o/r'.", "--repository"),
+        ("error \x1b[2J", "error \\x1b[2J"),
         ("error connecting to api.github.com", "network"),
         ("", "no reason given"),
     ],
@@ -104,6 +110,18 @@ def test_nonsense_from_gh_and_no_gh(
     done = ai("issues", port=closed_port)
     assert done.code == 2
     assert "cli.github.com" in done.err
+
+
+def test_a_repository_may_be_named_and_must_be_known(
+    ai: Ai, gh: Callable[..., Path], closed_port: int, repository: Path
+) -> None:
+    asked = gh(json.dumps([]))
+    assert ai("issues", "--repository", "my/own", port=closed_port).out == "no issues\n"
+    assert "--repo my/own " in asked.read_text()
+    subprocess.run(["git", "remote", "remove", "origin"], cwd=repository, check=True)
+    done = ai("issues", port=closed_port)
+    assert done.code == 2
+    assert "--repository owner/name" in done.err
 
 
 def test_a_question_about_issues_is_still_a_question() -> None:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from local_ai_suite.errors import ApprovalError
 from local_ai_suite.messages import tr
 
+from .risk import is_git_folder_name
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -79,7 +81,7 @@ def _relative(value: Any) -> str:
     parts = value.split("/")
     if path.is_absolute() or any(part in {"", ".", ".."} for part in parts):
         raise ValueError(tr("it is a relative path without . or .. and ends in a file's name"))
-    if any(part.lower() == ".git" for part in parts):
+    if any(is_git_folder_name(part) for part in parts):
         raise ValueError(tr("a path inside .git is never written"))
     return str(path)
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from local_ai_suite.errors import ApprovalError
 from local_ai_suite.messages import tr
+from local_ai_suite.repository.program import search_path
 
 from .arguments import normalise
 from .executors import Execution
+from .places import user
 from .store import content_key
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def bind_record(
         "arguments": settled,
         "files": [file.as_dict() for file in files],
         "cwd": str(here),
-        "environment": {name: environ[name] for name in kind.environment if name in environ},
+        "environment": _environment(kind, environ, here),
         "secret_environment": list(kind.secret_environment),
         "principal": f"{user()}:{component}",
         "session": session,
@@ -74,6 +74,14 @@ def bind_record(
     return record
 
 
+def _environment(kind: Action, environ: Mapping[str, str], cwd: Path) -> dict[str, str]:
+    """The allowed variables; no folder of the project's stays in PATH."""
+    found = {name: environ[name] for name in kind.environment if name in environ}
+    if "PATH" in found:
+        found["PATH"] = search_path(cwd, found["PATH"])
+    return found
+
+
 def execution(kind: Action, record: Mapping[str, Any], environ: Mapping[str, str]) -> Execution:
     """The stored record for its executor; only the secrets come from today's environment."""
     secret = {name: environ[name] for name in record["secret_environment"] if name in environ}
@@ -84,10 +92,3 @@ def execution(kind: Action, record: Mapping[str, Any], environ: Mapping[str, str
         environment={**record["environment"], **secret},
         programs=dict(zip(kind.programs, programs, strict=True)),
     )
-
-
-def user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return f"uid{os.getuid()}"

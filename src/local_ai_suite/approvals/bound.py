@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Literal
 
 from local_ai_suite.errors import ApprovalError
 from local_ai_suite.messages import tr
+from local_ai_suite.repository.program import find_program
 
 ABSENT = "absent"
 Role = Literal["reads", "replaces", "executes"]
@@ -37,15 +37,15 @@ def bind(path: Path, role: Role) -> BoundFile:
     return BoundFile(str(real), role, content_hash(real))
 
 
-def bind_program(name: str) -> BoundFile:
-    """The program that ``name`` means on PATH now."""
-    found = shutil.which(name)
+def bind_program(name: str, cwd: Path) -> BoundFile:
+    """The program that ``name`` means on PATH now; none that lies in ``cwd``, the project."""
+    found = find_program(name, cwd)
     if found is None:
         raise ApprovalError(
             tr("{name} is not installed (not on PATH), and this action runs it", name=name),
             hint=tr("Install {name}, then ask again.", name=name),
         )
-    return bind(Path(found), "executes")
+    return bind(found, "executes")
 
 
 def content_hash(path: Path) -> str:

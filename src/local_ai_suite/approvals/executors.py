@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import stat
-import subprocess
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,12 +19,17 @@ from pathlib import Path
 from typing import Any
 
 from local_ai_suite.messages import tr
+from local_ai_suite.repository.program import run
 
+from .bound import ABSENT
+from .places import replace_in
 from .redact import redact
+from .references import NotMade, make_branch
 
 # A slow line to a far GitHub; gh has no timeout of its own.
 GH_SECONDS = 60.0
-GIT_SECONDS = 30.0  # one ref; a network file system may be slow
+_MOST_ANSWER = 16 * 1024 * 1024
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SHOWN_ERROR = 2000
 
 
@@ -67,39 +71,29 @@ def close_issue(execution: Execution) -> dict[str, Any]:
 
 
 def create_branch(execution: Execution) -> dict[str, Any]:
-    """A new ref in the local repository. No checkout, no push, no hook, nothing overwritten.
-
-    ``update-ref`` with forty zeros as the old value fails when the branch exists. The repository's
-    configuration is read, and nothing in it that names a program is used by this command: hooks
-    are pointed away, the file monitor is off.
-    """
-    arguments = execution.arguments
-    zero = "0" * len(arguments["commit"])
-    ref = f"refs/heads/{arguments['branch']}"
-    words = ["update-ref", "-m", "lais plan", ref, arguments["commit"], zero]
-    safe = ["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"]
-    environment = {
-        **execution.environment,
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_GLOBAL": "/dev/null",
-        "GIT_TERMINAL_PROMPT": "0",
-    }
-    _run([execution.programs["git"], *safe, *words], execution.cwd, environment, "", GIT_SECONDS)
-    return {"branch": arguments["branch"], "commit": arguments["commit"]}
+    """A new ref in the local repository. No checkout, no push, no hook, nothing overwritten."""
+    branch, commit = execution.arguments["branch"], execution.arguments["commit"]
+    git = Path(execution.programs["git"])
+    try:
+        make_branch(execution.cwd, branch, commit, git=git)
+    except NotMade as exc:
+        raise Failed(str(exc)) from exc
+    return {"branch": branch, "commit": commit}
 
 
 def write_file(execution: Execution) -> dict[str, Any]:
     """Replace one file in one step, reached from the working directory without any link."""
     *folders, name = str(execution.arguments["path"]).split("/")
     content = str(execution.arguments["content"]).encode()
-    here = os.open(execution.cwd, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    here = os.open(execution.cwd, _FOLDER)
     try:
+        _refuse_git_folder(here, str(execution.cwd))
         for folder in folders:
-            with suppress(FileExistsError):
-                os.mkdir(folder, dir_fd=here)
             try:
-                flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-                inner = os.open(folder, flags, dir_fd=here)
+                with suppress(FileExistsError):
+                    os.mkdir(folder, dir_fd=here)
+                    os.fsync(here)
+                inner = os.open(folder, _FOLDER, dir_fd=here)
             except OSError as exc:
                 raise Failed(
                     tr(
@@ -110,39 +104,58 @@ def write_file(execution: Execution) -> dict[str, Any]:
                 ) from exc
             os.close(here)
             here = inner
-        _replace_in(here, name, content, execution.arguments["old_sha256"])
+            _refuse_git_folder(here, folder)
+        _replace(here, name, content, execution.arguments["old_sha256"])
+        os.fsync(here)
     finally:
         os.close(here)
     return {"path": execution.arguments["path"], "bytes": len(content)}
 
 
-def _replace_in(folder: int, name: str, content: bytes, old_sha256: str) -> None:
-    mode = 0o644
+def _refuse_git_folder(folder: int, name: str) -> None:
+    """A bare repository inside of a project has no ``.git`` in its path, and hooks all the same."""
+    entries = set(os.listdir(folder))
+    if {"HEAD", "objects", "refs"} <= entries or {"HEAD", "commondir"} <= entries:
+        raise Failed(tr("{name} is a git folder; nothing is written there", name=name))
+
+
+def _replace(folder: int, name: str, content: bytes, old_sha256: str) -> None:
+    old: os.stat_result | None = None
     try:
-        old = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(name, flags, dir_fd=folder)
     except FileNotFoundError:
-        found = "absent"
+        found = ABSENT
     except OSError as exc:
         raise Failed(
             tr("{name} is not a plain file: {strerror}", name=name, strerror=exc.strerror)
         ) from exc
     else:
-        with os.fdopen(old, "rb") as file:
-            found = hashlib.sha256(file.read()).hexdigest()
-            mode = stat.S_IMODE(os.fstat(old).st_mode)
+        with os.fdopen(descriptor, "rb") as file:
+            old = os.fstat(descriptor)
+            if not stat.S_ISREG(old.st_mode):
+                raise Failed(tr("{name} is not a plain file", name=name))
+            found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != old_sha256:
         raise Failed(tr("{name} was changed since", name=name))
-    new = f".{name}.lais"
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode, dir_fd=folder)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
-    os.replace(new, name, src_dir_fd=folder, dst_dir_fd=folder)
+    mode, group = (stat.S_IMODE(old.st_mode), old.st_gid) if old else (None, None)
+    try:
+        replace_in(folder, name, content, mode=mode, group=group)
+    except OSError as exc:
+        raise Failed(
+            tr(
+                "{name} could not be written: {strerror}; it is as it was",
+                name=name,
+                strerror=exc.strerror,
+            )
+        ) from exc
 
 
 def _gh(execution: Execution, words: list[str], stdin: str) -> str:
-    """gh, outside any repository, so that no repository's configuration is read."""
+    """gh, outside any repository, so that no repository's configuration is read.
+
+    Raises :class:`Failed` when it says no; a timeout stays a ``TimeoutError``.
+    """
     environment = {
         **execution.environment,
         "GH_PROMPT_DISABLED": "1",
@@ -150,51 +163,25 @@ def _gh(execution: Execution, words: list[str], stdin: str) -> str:
         "NO_COLOR": "1",
     }
     with tempfile.TemporaryDirectory(prefix="lais-gh-") as nowhere:
-        command = [execution.programs["gh"], *words]
-        return _run(command, Path(nowhere), environment, stdin, GH_SECONDS)
-
-
-def _run(
-    command: list[str], cwd: Path, environment: dict[str, str], stdin: str, seconds: float
-) -> str:
-    """Raises :class:`Failed` when the program says no; a timeout stays a ``TimeoutExpired``."""
-    try:
-        done = subprocess.run(
-            command,
-            cwd=cwd,
-            env=environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=seconds,
-            check=False,
-            start_new_session=True,  # a Ctrl-C at the prompt must not cut it in the middle
-        )
-    except OSError as exc:
-        raise Failed(
-            tr("{command} could not be started: {exc}", command=command[0], exc=exc)
-        ) from exc
-    if done.returncode < 0:
-        raise RuntimeError(
-            tr(
-                "{name} was killed by signal {number}",
-                name=Path(command[0]).name,
-                number=-done.returncode,
+        try:
+            done = run(
+                [execution.programs["gh"], *words],
+                cwd=Path(nowhere),
+                environment=environment,
+                seconds=GH_SECONDS,
+                most=_MOST_ANSWER,
+                stdin=stdin.encode(),
             )
-        )
-    if done.returncode:
-        said = redact((done.stderr or done.stdout).strip())[:_SHOWN_ERROR]
-        raise Failed(
-            tr(
-                "{name} ended with {code}: {said}",
-                name=Path(command[0]).name,
-                code=done.returncode,
-                said=said,
-            )
-        )
-    return done.stdout
+        except OSError as exc:
+            if isinstance(exc, TimeoutError):
+                raise
+            raise Failed(tr("gh could not be started: {reason}", reason=exc)) from exc
+    if done.cut or done.code < 0:
+        raise RuntimeError(tr("gh was stopped in the middle (signal {number})", number=-done.code))
+    if done.code:
+        said = redact((done.err or done.out.decode("utf-8", "replace")).strip())[:_SHOWN_ERROR]
+        raise Failed(tr("{name} ended with {code}: {said}", name="gh", code=done.code, said=said))
+    return done.out.decode("utf-8", "replace")
 
 
 def _issue(execution: Execution) -> str:

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 from local_ai_suite.errors import ApprovalError
 from local_ai_suite.messages import tr
 
-from .binding import bind_record, execution, user
+from .binding import bind_record, execution
 from .bound import changed
 from .clock import SystemClock, expired
 from .executors import Failed
-from .places import PRIVATE_FILE
+from .places import PRIVATE_FILE, user
 from .policy import Judgement, Level, judge
 from .redact import redact, redact_value
 from .registry import ACTIONS
@@ -286,8 +286,10 @@ class Gate:
         if record["version"] != kind.version:
             denied = f"it was asked for version {record['version']}, this is {kind.version}"
             return Judgement(kind.level, denied, kind.reasons)
-        reasons = [*kind.reasons, *warnings_of(record)]
-        return judge(self._policy, kind.name, kind.level, record["arguments"], reasons)
+        level, reasons = kind.level, [*kind.reasons, *warnings_of(record)]
+        if risk := kind.risk(record["arguments"]):
+            level, reasons = max(level, risk.level), [risk.reason, *reasons]
+        return judge(self._policy, kind.name, level, record["arguments"], reasons)
 
     def _denied(self, action: str, why: str) -> ApprovalError:
         return ApprovalError(

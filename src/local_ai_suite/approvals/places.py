@@ -10,7 +10,10 @@ from a backup for instance, is found out.
 
 from __future__ import annotations
 
+import getpass
 import os
+import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 HEAD_VARIABLE = "LAIS_APPROVALS_HEAD"  # another folder for the audit's head; tests use it
 PRIVATE_FOLDER = 0o700
 PRIVATE_FILE = 0o600
+_ANY_FILE = 0o666  # less the umask
 _OTHERS = 0o077
 _KEY_BYTES = 32
 
@@ -110,20 +114,45 @@ def write_whole(descriptor: int, content: bytes) -> None:
         rest = rest[os.write(descriptor, rest) :]
 
 
+def replace_in(
+    folder: int, name: str, content: bytes, *, mode: int | None = None, group: int | None = None
+) -> None:
+    """Put ``content`` in the place of ``name`` in the open ``folder``, in one step.
+
+    ``mode``: the file's permissions; none: what the umask gives a new file. ``group``: its group,
+    where that is allowed. An ``OSError`` (a full disk) leaves the old file and nothing else; the
+    caller puts the folder on the disk.
+    """
+    new = f".lais-{secrets.token_hex(8)}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    first_mode = _ANY_FILE if mode is None else PRIVATE_FILE
+    descriptor = os.open(new, flags, first_mode, dir_fd=folder)
+    try:
+        try:
+            write_whole(descriptor, content)
+            if group is not None:
+                with suppress(PermissionError):
+                    os.fchown(descriptor, -1, group)
+            if mode is not None:
+                os.fchmod(descriptor, mode)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rename(new, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(new, dir_fd=folder)
+        raise
+
+
 def write_private(path: Path, content: bytes) -> None:
     """Replace ``path`` in one step, mode 600, on the disk before this returns."""
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        write_whole(descriptor, content)
-        os.fsync(descriptor)
-    except OSError:
-        new.unlink()
-        raise
+        replace_in(folder, path.name, content, mode=PRIVATE_FILE)
+        os.fsync(folder)
     finally:
-        os.close(descriptor)
-    new.replace(path)
-    sync_folder(path.parent)
+        os.close(folder)
 
 
 def sync_folder(folder: Path) -> None:
@@ -166,20 +195,20 @@ def load_key(places: Places) -> bytes:
 
 def _make_key(places: Places) -> None:
     """Written beside and linked into place: of two first starts, one key wins whole."""
-    new = places.key.with_name(f".key.{os.getpid()}")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE)
+    beside = places.key.with_name(f".key-{secrets.token_hex(8)}")
+    write_private(beside, os.urandom(_KEY_BYTES))
     try:
-        write_whole(descriptor, os.urandom(_KEY_BYTES))
-        os.fsync(descriptor)
-    except OSError:
-        new.unlink()
-        raise
-    finally:
-        os.close(descriptor)
-    try:
-        os.link(new, places.key)
+        places.key.hardlink_to(beside)
     except FileExistsError:
         pass
     finally:
-        new.unlink()
+        beside.unlink()
     sync_folder(places.folder)
+
+
+def user() -> str:
+    """Who asks and decides, by the system's name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return f"uid{os.getuid()}"

@@ -13,6 +13,7 @@ from . import executors
 from .bound import BoundFile, bind, bind_program
 from .display import diff
 from .policy import Level
+from .risk import Risk, risk_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,7 +34,6 @@ PLAN_LIFE = 7 * DAY  # a plan under review is read over days
 # named in what is bound, and taken from the approver's environment when it runs.
 _GH_PLAIN = ("PATH", "HOME", "XDG_CONFIG_HOME", "GH_CONFIG_DIR", "GH_HOST", "LANG", "SSL_CERT_FILE")
 _GH_SECRET = ("GH_TOKEN", "GITHUB_TOKEN", "GH_ENTERPRISE_TOKEN", "DBUS_SESSION_BUS_ADDRESS")
-_GIT_PLAIN = ("PATH", "HOME", "LANG")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +55,15 @@ class Action:
     files: Callable[[Mapping[str, Any], Path], list[BoundFile]] = field(
         default=lambda _arguments, _cwd: []
     )
+    # What the arguments themselves ask for beyond `level`: a level and why.
+    risk: Callable[[Mapping[str, Any]], Risk | None] = field(default=lambda _arguments: None)
     change: Callable[[Mapping[str, Any], Path], str] | None = None
     # Arguments that `change` shows already, so that they aren't shown twice.
     shown_by_change: frozenset[str] = frozenset()
 
     def bound_files(self, arguments: Mapping[str, Any], cwd: Path) -> list[BoundFile]:
         """Programs first, then the files of ``arguments``."""
-        return [*(bind_program(name) for name in self.programs), *self.files(arguments, cwd)]
+        return [*(bind_program(name, cwd) for name in self.programs), *self.files(arguments, cwd)]
 
     def life_after_approval(self, level: Level) -> float:
         """CRITICAL shortens it, whatever the action says."""
@@ -149,7 +151,6 @@ CREATE_BRANCH = Action(
     reasons=("it adds a ref to the repository; nothing is checked out or pushed",),
     execute=executors.create_branch,
     pending_life=PLAN_LIFE,
-    environment=_GIT_PLAIN,
     programs=("git",),
 )
 WRITE_FILE = Action(
@@ -166,6 +167,7 @@ WRITE_FILE = Action(
     title=lambda a: f"Write the file {a['path']}",
     reasons=("it replaces what the file holds",),
     execute=executors.write_file,
+    risk=lambda a: risk_of(str(a["path"])),
     files=lambda a, cwd: [bind(cwd / str(a["path"]), "replaces")],
     change=_write_file_change,
     shown_by_change=frozenset({"content"}),

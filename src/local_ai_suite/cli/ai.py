@@ -128,7 +128,7 @@ def command(
         piped = read_stream(sys.stdin.buffer)
         sources += [piped] if piped.text.strip() else []
     if not sources and not interactive:
-        from local_ai_suite.chat.github import asks_for_issues  # noqa: PLC0415
+        from local_ai_suite.chat.issue_text import asks_for_issues  # noqa: PLC0415
 
         if asks_for_issues(question):
             from local_ai_suite.cli import ai_verbs  # noqa: PLC0415

@@ -5,25 +5,31 @@ from __future__ import annotations
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from local_ai_suite.chat import github, tasks
+from local_ai_suite.chat import issue_text, tasks
 from local_ai_suite.chat.conversation import Conversation, Wishes, status_line
-from local_ai_suite.chat.git import Repository
 from local_ai_suite.chat.history import History
 from local_ai_suite.chat.plain import one_line, visible
 from local_ai_suite.chat.slash import as_markdown
+from local_ai_suite.chat.sources import Source
 from local_ai_suite.cli import ai_turn
 from local_ai_suite.cli.ai_screen import Screen
+from local_ai_suite.cli.issues import issues_of
 from local_ai_suite.cli.output import json_option, show
 from local_ai_suite.client import client_for
 from local_ai_suite.errors import BadAnswer, NotBuiltYet, UsageError
 from local_ai_suite.messages import counted, say, tr, translated
 from local_ai_suite.paths import find_paths
+from local_ai_suite.repository import changes, history
+from local_ai_suite.repository.worktree import the_worktree
 from local_ai_suite.result import Result
 from local_ai_suite.settings import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def command(verb: str) -> click.Command:
@@ -98,13 +104,14 @@ def commit(model: str | None, cut: bool, as_json: bool) -> int:
     \b
     lais ai commit | git commit -F -
     """
-    repository = Repository(Path.cwd())
-    sources = repository.staged()
+    worktree = the_worktree(Path.cwd())
+    sources = _sources(changes.staged(worktree))
     if not sources:
         raise UsageError(tr("nothing is staged"), hint=tr("`git add FILE...` stages changes."))
     screen = Screen(quiet=as_json)
     talk = _talk(tasks.COMMIT_SYSTEM, model, cut, 400)
-    ready = ai_turn.prepare(talk, screen, tasks.commit_question(repository.subjects()), sources)
+    question = tasks.commit_question(history.subjects(worktree))
+    ready = ai_turn.prepare(talk, screen, question, sources)
     answer = talk.ask(ready)
     message = tasks.clean_message(answer.text)
     if not message:
@@ -132,13 +139,14 @@ def review(
     cut: bool, raw: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """A review of what differs from REVISION (default: the last commit)."""
-    repository = Repository(Path.cwd())
+    worktree = the_worktree(Path.cwd())
     if staged:
-        sources = repository.staged()
+        found = changes.staged(worktree)
     elif branch:
-        sources = repository.branch_changes(revision or "main")
+        found = changes.branch_changes(worktree, revision or "main")
     else:
-        sources = repository.changes(revision)
+        found = changes.changes(worktree, revision)
+    sources = _sources(found)
     if not sources:
         raise UsageError(tr("there are no changes to review"), hint=tr("`git status` shows them."))
     screen = Screen(raw=raw, quiet=as_json)
@@ -155,6 +163,10 @@ def review(
     return ai_turn.INTERRUPTED if stopped else 0
 
 
+def _sources(found: Sequence[changes.FileDifference]) -> tuple[Source, ...]:
+    return tuple(Source(f"{one.name}.diff", one.text, one.note) for one in found)
+
+
 def _korean_locale() -> bool:
     import os  # noqa: PLC0415
 
@@ -166,22 +178,28 @@ def _korean_locale() -> bool:
 @click.argument("number", type=int, required=False)
 @click.option("--state", type=click.Choice(["open", "closed", "all"]), default="open")
 @click.option("-n", "--limit", default=30, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--repository", help="owner/name; otherwise the remote origin's.")
 @json_option
-def issues(number: int | None, state: str, limit: int, as_json: bool) -> int:
+def issues(
+    number: int | None, state: str, limit: int, repository: str | None, as_json: bool
+) -> int:
     """The repository's issues through `gh`; with NUMBER that one."""
     if number is None:
-        return list_issues(state, limit, as_json=as_json)
-    issue = github.Issues(Path.cwd()).show(number)
-    return show(Result("ai", github.as_text(issue), {"issue": issue}), as_json=as_json)
+        return list_issues(state, limit, repository, as_json=as_json)
+    issue = issues_of(Path.cwd(), repository).view(number)
+    return show(Result("ai", issue_text.as_text(issue), {"issue": issue}), as_json=as_json)
 
 
-def list_issues(state: str = "open", limit: int = 30, *, as_json: bool) -> int:
-    found = github.Issues(Path.cwd()).list(state, limit)
+def list_issues(
+    state: str = "open", limit: int = 30, repository: str | None = None, *, as_json: bool
+) -> int:
+    """Show the issues of ``repository`` (default: the remote origin's)."""
+    found = issues_of(Path.cwd(), repository).list(state, limit)
     if found and not as_json:
         click.echo(
             say("`lais ai issues N` shows one, `lais plan N` analyses and plans it."), err=True
         )
-    return show(Result("ai", github.as_table(found), {"issues": found}), as_json=as_json)
+    return show(Result("ai", issue_text.as_table(found), {"issues": found}), as_json=as_json)
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from local_ai_suite.approvals import Gate, Request, State, open_gate
-from local_ai_suite.approvals.binding import user
 from local_ai_suite.approvals.clock import SystemClock, seconds_left
 from local_ai_suite.approvals.display import escape
-from local_ai_suite.approvals.places import find_places
+from local_ai_suite.approvals.places import find_places, user
 from local_ai_suite.approvals.policy import Level, load_policy
 from local_ai_suite.approvals.registry import ACTIONS
 from local_ai_suite.approvals.show import DEFAULT_COLUMNS, display

@@ -14,7 +14,6 @@ from local_ai_suite.approvals.display import escape_lines
 from local_ai_suite.approvals.terminal import Terminal
 from local_ai_suite.client import client_for
 from local_ai_suite.errors import ApprovalError, UsageError
-from local_ai_suite.issues import gh, shadow
 from local_ai_suite.issues.documents import Documents, documents_for
 from local_ai_suite.issues.issue import LARGEST_BYTES, Issue, from_gh, from_text
 from local_ai_suite.issues.labels import LANGUAGES, word
@@ -25,6 +24,8 @@ from local_ai_suite.issues.survey import survey
 from local_ai_suite.issues.writer import ServerWriter
 from local_ai_suite.messages import say, tr
 from local_ai_suite.paths import find_paths
+from local_ai_suite.repository.gh import Issues
+from local_ai_suite.repository.worktree import find_worktree, remote_repository
 from local_ai_suite.result import Result
 from local_ai_suite.settings import load_settings
 
@@ -65,8 +66,8 @@ def command(words: tuple[str, ...], *, as_json: bool, **options: Any) -> int:
     such issue; 4 the context is too small; 7 no server, or an answer that can't be used; 8 refused.
     """
     verb, name = _parse(words, options["source"])
-    place = shadow.find_repository(Path.cwd())
-    root = place.root if place else Path.cwd()
+    worktree = find_worktree(Path.cwd())
+    root = worktree.root if worktree else Path.cwd()
     documents = Documents(root / "plans", name)
     if verb == "show":
         return show(_show(documents), as_json=as_json)
@@ -139,8 +140,8 @@ def _issue(name: str, root: Path, options: dict[str, Any]) -> Issue:
     if options["source"] is not None:
         return from_text(_read_text(options["source"]))
     number = int(name.removeprefix("issue-"))
-    repository = _repository(root, options["repository"])
-    return from_gh(gh.view_issue(number, repository), number, repository)
+    issues = issues_of(root, options["repository"])
+    return from_gh(issues.view(number), number, issues.repository)
 
 
 def _read_text(source: str) -> str:
@@ -168,17 +169,18 @@ def _read_text(source: str) -> str:
     return text
 
 
-def _repository(root: Path, named: str | None) -> str:
+def issues_of(root: Path, named: str | None) -> Issues:
+    """The issues of the repository that a person ``named``, or that the remote origin is."""
     if named:
-        return named
-    place = shadow.find_repository(root)
-    repository = shadow.remote_repository(place) if place else None
+        return Issues(named, named=True, outside=root)
+    worktree = find_worktree(root)
+    repository = remote_repository(worktree) if worktree else None
     if repository is None:
         raise UsageError(
             tr("{root} has no remote called origin, so its repository is not known", root=root),
-            hint=tr("Name it with --repository owner/name, or give the issue with --file."),
+            hint=tr("Name it with --repository owner/name, or call it in a clone of it."),
         )
-    return repository
+    return Issues(repository, outside=root)
 
 
 def _show(documents: Documents) -> Result:
@@ -210,8 +212,9 @@ def _approve(documents: Documents, root: Path, options: dict[str, Any]) -> Resul
     ticks = _numbers(options["tick"])
     body = None
     if ticks and facts["number"] is not None and facts["repository"]:
-        answer = gh.view_issue(facts["number"], facts["repository"])
-        body = from_gh(answer, facts["number"], facts["repository"]).body
+        named = options["repository"] == facts["repository"]
+        issues = Issues(facts["repository"], named=named, outside=root)
+        body = from_gh(issues.view(facts["number"]), facts["number"], facts["repository"]).body
     made = proposals(
         plan,
         text,

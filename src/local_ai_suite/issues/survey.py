@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import shadow
+from local_ai_suite.repository.files import WorkingFiles
+from local_ai_suite.repository.history import Commit, files_at, log_at
+from local_ai_suite.repository.worktree import find_worktree, head, remote_repository
 
 MOST_FILES = 50_000
 _LARGEST_READ = 256 * 1024  # a source file; generated ones are larger
@@ -58,7 +59,7 @@ class Survey:
     commit: str | None = None
     branch: str | None = None
     repository: str | None = None
-    log: tuple[shadow.Commit, ...] = ()
+    log: tuple[Commit, ...] = ()
     named: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     hits: tuple[Hit, ...] = ()
@@ -94,10 +95,10 @@ class Survey:
 
 def survey(start: Path, text: str) -> Survey:
     """Look at the repository around ``start`` (or the folder itself) for an issue's ``text``."""
-    place = shadow.find_repository(start)
-    root = place.root if place else start.resolve()
-    commit, branch = shadow.head(place) if place else (None, None)
-    listed = shadow.files_at(place, commit) if place and commit else None
+    worktree = find_worktree(start)
+    root = worktree.root if worktree else start.resolve()
+    commit, branch = head(worktree) if worktree else (None, None)
+    listed = files_at(worktree, commit) if worktree and commit else None
     every = _walk(root) if listed is None else listed
     files = tuple(path for path in every if _is_plain(path))[:MOST_FILES]
     known = set(files)
@@ -114,8 +115,8 @@ def survey(start: Path, text: str) -> Survey:
         files=files,
         commit=commit,
         branch=branch,
-        repository=shadow.remote_repository(place) if place else None,
-        log=tuple(shadow.log_at(place, commit, _RECENT)) if place and commit else (),
+        repository=remote_repository(worktree) if worktree else None,
+        log=tuple(log_at(worktree, commit, _RECENT)) if worktree and commit else (),
         named=tuple(path for path in named if path),
         missing=tuple(dict.fromkeys(missing)),
         hits=hits,
@@ -152,19 +153,20 @@ def _search(
     scores: Counter[str] = Counter()
     per_word: dict[str, list[Hit]] = {word: [] for word in words}
     budget = _READ_IN_ALL
-    for path in files:
-        lowered = path.lower()
-        scores[path] += 3 * sum(word in lowered for word in words)
-        text = read_inside(root, path, min(budget, _LARGEST_READ))
-        budget -= len(text)
-        low = text.lower()
-        present = [word for word in words if word in low]
-        scores[path] += len(present)
-        for word in present:
-            if len(per_word[word]) < _MOST_HITS:
-                number = low.count("\n", 0, low.index(word))
-                line = text.split("\n", number + 1)[number].strip()[:_LINE]
-                per_word[word].append(Hit(path, number + 1, line))
+    with WorkingFiles(root) as working:
+        for path in files:
+            lowered = path.lower()
+            scores[path] += 3 * sum(word in lowered for word in words)
+            text = read_inside(working, path, min(budget, _LARGEST_READ))
+            budget -= len(text)
+            low = text.lower()
+            present = [word for word in words if word in low]
+            scores[path] += len(present)
+            for word in present:
+                if len(per_word[word]) < _MOST_HITS:
+                    number = low.count("\n", 0, low.index(word))
+                    line = text.split("\n", number + 1)[number].strip()[:_LINE]
+                    per_word[word].append(Hit(path, number + 1, line))
     found: dict[tuple[str, int], Hit] = {}
     for word in sorted(words, key=lambda word: len(per_word[word]) or _MOST_HITS):
         for hit in per_word[word][:4]:
@@ -172,29 +174,10 @@ def _search(
     return tuple(found.values())[:_MOST_HITS], scores
 
 
-def read_inside(root: Path, path: str, most: int = _LARGEST_READ) -> str:
-    """The start of a text file below ``root``; empty for links, binaries and what isn't there."""
-    if most <= 0:
-        return ""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        here = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError:
-        return ""
-    try:
-        *folders, name = path.split("/")
-        for folder in folders:
-            inner = os.open(folder, flags | os.O_DIRECTORY, dir_fd=here)
-            os.close(here)
-            here = inner
-        descriptor = os.open(name, flags, dir_fd=here)
-        with os.fdopen(descriptor, "rb") as file:
-            raw = file.read(most) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
-    except (OSError, ValueError):
-        return ""
-    finally:
-        os.close(here)
-    return "" if b"\0" in raw else raw.decode("utf-8", "replace")
+def read_inside(files: WorkingFiles, path: str, most: int = _LARGEST_READ) -> str:
+    """The start of a text file of ``files``; empty for links, binaries and what isn't there."""
+    raw = files.start(path.encode(errors="surrogateescape"), most) if most > 0 else None
+    return "" if raw is None or b"\0" in raw else raw.decode("utf-8", "replace")
 
 
 def _walk(root: Path) -> tuple[str, ...]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from local_ai_suite.cli.issues import command
 from local_ai_suite.issues.estimate import BUFFER, HOURS, HOURS_PER_DAY
-from local_ai_suite.issues.gh import FIELDS
 from local_ai_suite.issues.planner import ANSWER_TOKENS
+from local_ai_suite.repository.gh import SHOW_FIELDS
 
 TEXT = (Path(__file__).parents[2] / "docs" / "guides" / "plan.md").read_text(encoding="utf-8")
 
@@ -34,4 +34,4 @@ def test_the_numbers_are_the_programs() -> None:
     shares = [round(share * 100) for share in BUFFER.values()]
     assert f"{shares[0]}, {shares[1]} or {shares[2]} %" in words
     assert f"{ANSWER_TOKENS:,} of them" in words
-    assert FIELDS in words
+    assert SHOW_FIELDS in words

@@ -9,9 +9,9 @@ import pytest
 from plan_desk import git, make_repository
 from spec_issue import ANSWER, FILES, NUMBER, REPOSITORY
 
-from local_ai_suite.issues import shadow
 from local_ai_suite.issues.issue import from_gh
 from local_ai_suite.issues.survey import read_inside, survey
+from local_ai_suite.repository.files import WorkingFiles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,30 +47,6 @@ def test_files_that_the_issue_names_are_checked_against_the_repository(repositor
 def test_the_issues_words_are_found_in_the_files(repository: Path) -> None:
     hits = survey(repository, TEXT).hits
     assert any(hit.path == "scripts/ai.py" and "서빙" in hit.text for hit in hits)
-
-
-def test_no_program_that_the_repositorys_configuration_names_is_run(repository: Path) -> None:
-    caught = repository.parent / "caught"
-    trap = repository.parent / "trap"
-    trap.write_text(f'#!/bin/sh\ntouch {caught}\necho "$@" >> {caught}\n')
-    trap.chmod(0o755)
-    for key in (
-        "core.fsmonitor", "core.pager", "core.editor", "core.sshCommand", "diff.external",
-        "diff.trap.textconv", "diff.trap.command", "filter.trap.clean", "filter.trap.smudge",
-        "filter.trap.process", "gpg.program", "gpg.openpgp.program", "credential.helper",
-        "log.mailmap", "alias.log", "alias.ls-tree", "pager.log", "core.alternateRefsCommand",
-        "uploadpack.packObjectsHook", "core.gitProxy",
-    ):  # fmt: skip
-        git(repository, "config", key, str(trap))
-    git(repository, "config", "log.showSignature", "true")
-    git(repository, "config", "core.hooksPath", str(repository.parent))
-    (repository / ".gitattributes").write_text("* filter=trap diff=trap\n")
-    (repository / "README.md").write_text("changed\n")
-    caught.unlink(missing_ok=True)
-    found = survey(repository, TEXT)
-    assert found.files == tuple(sorted(FILES))
-    assert len(found.log) == 1
-    assert not caught.exists()
 
 
 def test_a_configuration_that_git_cannot_read_does_not_matter(repository: Path) -> None:
@@ -112,8 +88,9 @@ def test_no_link_leads_out_of_the_repository(repository: Path) -> None:
     (repository / "folder").symlink_to(repository.parent)
     git(repository, "add", "-A")
     git(repository, "commit", "-q", "-m", "links")
-    assert read_inside(repository, "link.txt") == ""
-    assert read_inside(repository, "folder/secret.txt") == ""
+    with WorkingFiles(repository) as files:
+        assert read_inside(files, "link.txt") == ""
+        assert read_inside(files, "folder/secret.txt") == ""
     assert not any("secret" in hit.text for hit in survey(repository, TEXT).hits)
 
 
@@ -126,27 +103,8 @@ def test_binaries_pipes_and_strange_names_are_left_out(repository: Path) -> None
     (repository / "new\nline.py").write_text("x")
     git(repository, "add", "-A")
     git(repository, "commit", "-q", "-m", "strange")
-    assert read_inside(repository, "pipe") == ""
-    assert read_inside(repository, "blob.bin") == ""
+    with WorkingFiles(repository) as files:
+        assert read_inside(files, "pipe") == ""
+        assert read_inside(files, "blob.bin") == ""
     assert set(survey(repository, TEXT).files) == {*FILES, "blob.bin"}
     assert stat.S_ISFIFO((repository / "pipe").stat().st_mode)
-
-
-@pytest.mark.parametrize(
-    ("address", "name"),
-    [
-        ("git@github.com:o/r.git", "o/r"),
-        ("https://github.com/o/r", "o/r"),
-        ("https://user:pw@github.com/o/r.git", "o/r"),
-        ("ssh://git@git.example.com:2222/o/r.git", "git.example.com/o/r"),
-        ("/srv/git/r.git", None),
-        ("--upload-pack=x", None),
-    ],
-)
-def test_the_remotes_address_gives_the_repositorys_name(
-    repository: Path, address: str, name: str | None
-) -> None:
-    git(repository, "config", "remote.origin.url", address)
-    place = shadow.find_repository(repository)
-    assert place is not None
-    assert shadow.remote_repository(place) == name
