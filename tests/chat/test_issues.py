@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -102,11 +103,19 @@ def test_what_gh_refuses_is_said_with_the_remedy(
 
 
 def test_nonsense_from_gh_and_no_gh(
-    ai: Ai, gh: Callable[..., Path], closed_port: int, monkeypatch: pytest.MonkeyPatch
+    ai: Ai,
+    gh: Callable[..., Path],
+    closed_port: int,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     gh("<html>")
     assert "did not answer in JSON" in ai("issues", port=closed_port).err
-    monkeypatch.setenv("PATH", "/nonexistent")
+    (tmp_path / "bin" / "gh").unlink()
+    git_alone = tmp_path / "git-alone"
+    git_alone.mkdir()
+    (git_alone / "git").symlink_to(shutil.which("git") or "")
+    monkeypatch.setenv("PATH", str(git_alone))
     done = ai("issues", port=closed_port)
     assert done.code == 2
     assert "cli.github.com" in done.err

@@ -24,7 +24,7 @@ from local_ai_suite.issues.survey import survey
 from local_ai_suite.issues.writer import ServerWriter
 from local_ai_suite.messages import say, tr
 from local_ai_suite.paths import find_paths
-from local_ai_suite.repository.gh import Issues, find_gh
+from local_ai_suite.repository.gh import Issues
 from local_ai_suite.repository.worktree import find_worktree, remote_repository
 from local_ai_suite.result import Result
 from local_ai_suite.settings import load_settings
@@ -171,7 +171,6 @@ def _read_text(source: str) -> str:
 
 def issues_of(root: Path, named: str | None) -> Issues:
     """The issues of the repository that a person ``named``, or that the remote origin is."""
-    find_gh(root)
     if named:
         return Issues(named, named=True, outside=root)
     worktree = find_worktree(root)
@@ -179,7 +178,10 @@ def issues_of(root: Path, named: str | None) -> Issues:
     if repository is None:
         raise UsageError(
             tr("{root} has no remote called origin, so its repository is not known", root=root),
-            hint=tr("Name it with --repository owner/name, or call it in a clone of it."),
+            hint=tr(
+                "Name it with --repository owner/name, or call it in a clone of it (git must be "
+                "there). `lais plan --file issue.md` needs neither git nor gh."
+            ),
         )
     return Issues(repository, outside=root)
 

@@ -35,20 +35,6 @@ _KEPT = (
 _FOR_ANY_SERVER = ("GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN")
 
 
-def find_gh(outside: Path | None = None) -> Path:
-    """The gh on PATH, none inside of ``outside``. :class:`UsageError` when there is none."""
-    gh = find_program("gh", outside)
-    if gh is None:
-        raise UsageError(
-            tr("gh, GitHub's command line tool, reads issues, and it is not installed"),
-            hint=tr(
-                "Install it from https://cli.github.com, then `gh auth login`. {without_gh}",
-                without_gh=_WITHOUT_GH,
-            ),
-        )
-    return gh
-
-
 @dataclass(frozen=True, slots=True)
 class Issues:
     """The issues of ``repository`` (``owner/name`` or ``host/owner/name``).
@@ -80,7 +66,15 @@ class Issues:
         return found
 
     def _gh(self, *words: str, fields: str) -> Any:
-        gh = find_gh(self.outside)
+        gh = find_program("gh", self.outside)
+        if gh is None:
+            raise UsageError(
+                tr("gh, GitHub's command line tool, reads issues, and it is not installed"),
+                hint=tr(
+                    "Install it from https://cli.github.com, then `gh auth login`. {without_gh}",
+                    without_gh=_WITHOUT_GH,
+                ),
+            )
         command = [str(gh), "issue", *words, "--repo", self.repository, "--json", fields]
         try:
             with tempfile.TemporaryDirectory(prefix="lais-gh-") as nowhere:
