@@ -72,7 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--write", action="store_true", help="Put it into docs/guides/docker.md.")
     words = parser.parse_args()
-    inference, gateway = compose.images(gpu=False)
+    inference, gateway = compose.images("p1", gpu=False)
     text = "\n".join([*table(gateway), "", *table(inference)])
     print(text)
     if words.write:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PROJECT_VARIABLE = "LAIS_PROJECT"
 STATE_VARIABLE = "LAIS_STATE"
+SETTINGS_VARIABLE = "LAIS_SETTINGS"
 
 _PRIVATE_DIRECTORY = 0o700
 _OTHERS = 0o077
@@ -29,14 +30,18 @@ _WINDOWS_FILESYSTEMS = frozenset({"9p", "drvfs", "v9fs", "virtiofs"})
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """The project's folders. ``project`` and ``state`` are absolute."""
+    """The project's folders. ``project`` and ``state`` are absolute.
+
+    ``settings_file`` stands for ``.env`` where a running stack keeps the one it began with.
+    """
 
     project: Path
     state: Path
+    settings_file: Path | None = None
 
     @property
     def env_file(self) -> Path:
-        return self.project / ".env"
+        return self.settings_file or self.project / ".env"
 
     @property
     def env_example(self) -> Path:
@@ -47,8 +52,13 @@ class Paths:
         return self.project / "models.toml"
 
     @property
+    def services(self) -> Path:
+        """The services' configurations, in a folder each."""
+        return self.project / "services"
+
+    @property
     def gateway_config(self) -> Path:
-        return self.project / "services" / "api-gateway" / "config.p1.yaml"
+        return self.services / "api-gateway" / "config.p1.yaml"
 
     @property
     def compose_dir(self) -> Path:
@@ -65,6 +75,11 @@ class Paths:
     @property
     def run_file(self) -> Path:
         return self.state / "run.json"
+
+    @property
+    def run_settings(self) -> Path:
+        """The ``.env`` that the running stack began with."""
+        return self.state / "run" / ".env"
 
     @property
     def keys_file(self) -> Path:
@@ -112,7 +127,8 @@ def find_paths(environ: dict[str, str] | None = None) -> Paths:
         state = home / "local-ai-suite" / f"{project.name}-{digest}"
     else:
         state = project / ".state"
-    return Paths(project=project, state=state)
+    named = env.get(SETTINGS_VARIABLE)
+    return Paths(project=project, state=state, settings_file=Path(named) if named else None)
 
 
 def expanded(text: str) -> Path:

@@ -16,6 +16,7 @@ from containers import compose_project, inspect, left_of, logs
 
 from local_ai_suite.demo import write_scripted_gguf
 from local_ai_suite.stack import compose
+from local_ai_suite.stack.phases import API_GATEWAY
 from stack_project import QUESTION, Project, docker
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800)]
@@ -141,7 +142,7 @@ def test_no_secret_shows_in_inspect_images_or_logs(up: Project) -> None:
         if line.startswith("LITELLM_MASTER_KEY=")
     )
     assert len(key) > 20
-    shown = [docker("history", "--no-trunc", image) for image in compose.images(gpu=False)]
+    shown = [docker("history", "--no-trunc", image) for image in compose.images("p1", gpu=False)]
     for service in SERVICES:
         found = inspect(up, service)
         said = logs(found["Id"])
@@ -254,7 +255,7 @@ def test_litellm_starts_in_the_image_that_was_trimmed_for_it(up: Project) -> Non
 
 def test_the_gateways_image_stays_under_its_bound(up: Project) -> None:
     """Above its base, which differs from machine to machine; see docs/guides/docker.md."""
-    layers = docker("history", "--format", "{{.Size}}", "--human=false", compose.GATEWAY_IMAGE)
+    layers = docker("history", "--format", "{{.Size}}", "--human=false", compose.image(API_GATEWAY))
     base = docker("history", "--format", "{{.Size}}", "--human=false", os.environ["PYTHON_IMAGE"])
     above = sum(map(int, layers.split())) - sum(map(int, base.split()))
     assert above < 280e6, f"{above / 1e6:.0f} MB above the base"
@@ -289,7 +290,7 @@ def test_an_engine_that_does_not_run_is_named(packaged: Project) -> None:
 
 def test_print_the_images_sizes(up: Project, capsys: pytest.CaptureFixture[str]) -> None:
     rows = []
-    for image in (*compose.images(gpu=False), os.environ.get("PYTHON_IMAGE", "")):
+    for image in (*compose.images("p1", gpu=False), os.environ.get("PYTHON_IMAGE", "")):
         if image:
             size = int(docker("image", "inspect", "--format", "{{.Size}}", image))
             rows.append(f"{image:<45} {size / 1e6:7.0f} MB")

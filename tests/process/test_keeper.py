@@ -134,7 +134,7 @@ def test_a_probe_that_fails_is_no_answer(free_port: int) -> None:
         async def broken() -> bool:
             raise RuntimeError("a defect")
 
-        child._probe = broken
+        child._alive = broken
         ended = await child.exited()
         assert not ended.asked
         assert "did not answer" in ended.reason

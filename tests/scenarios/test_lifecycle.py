@@ -159,7 +159,7 @@ def test_a_gateway_that_hangs_is_not_called_healthy(fresh: Project) -> None:
         gateway.resume()
     assert status.returncode == 1
     phases = {s["name"]: s["phase"] for s in json.loads(status.stdout)["data"]["services"]}
-    assert phases == {"inference": "ready", "api-gateway": "not answering"}
+    assert phases == {"inference": "ready", "api-gateway": "stuck"}
 
 
 def test_another_address_serves_this_machine_too(fresh: Project) -> None:

@@ -21,6 +21,7 @@ def fake_service(free_port: int) -> Callable[..., ServiceSpec]:
             command=(sys.executable, str(FAKE), str(free_port), *flags),
             port=free_port,
             ready_path="/health",
+            alive_path="/health",
             ready_timeout_s=ready_timeout_s,
             environment={},
         )

@@ -1,4 +1,4 @@
-"""A service with faults.
+"""A service with faults. It answers one request at a time, and GET /block never ends.
 
 PORT [--exit-at-once CODE] [--never-ready] [--ignore-sigterm] [--child] [--child-in-own-session]
 """
@@ -9,6 +9,7 @@ import http.server
 import signal
 import subprocess
 import sys
+import time
 
 port, flags = int(sys.argv[1]), sys.argv[2:]
 if "--exit-at-once" in flags:
@@ -28,6 +29,8 @@ if "--child" in flags or "--child-in-own-session" in flags:
 
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
+        if self.path == "/block":
+            time.sleep(3600)
         self.send_response(503 if "--never-ready" in flags else 200)
         self.end_headers()
 
@@ -35,4 +38,4 @@ class Answer(http.server.BaseHTTPRequestHandler):
         pass
 
 
-http.server.ThreadingHTTPServer(("127.0.0.1", port), Answer).serve_forever()
+http.server.HTTPServer(("127.0.0.1", port), Answer).serve_forever()

@@ -11,6 +11,7 @@ from local_ai_suite.errors import NotBuiltYet, PortInUse, StackError
 from local_ai_suite.paths import Paths
 from local_ai_suite.settings import KEYS, SECRET_KEYS, Settings
 from local_ai_suite.stack import compose, mounts
+from local_ai_suite.stack.phases import API_GATEWAY, INFERENCE
 
 DOCKER = Path(__file__).parents[2] / "docker"
 
@@ -117,9 +118,9 @@ def test_the_images_of_the_code_are_the_files_defaults() -> None:
     """Compose by hand and `lais up` use the same images."""
     services = yaml.safe_load((DOCKER / "compose.p1.yml").read_text())["services"]
     overlay = yaml.safe_load((DOCKER / "compose.gpu.yml").read_text())["services"]
-    assert compose.INFERENCE_IMAGE in services["inference"]["image"]
-    assert compose.GATEWAY_IMAGE in services["api-gateway"]["image"]
-    assert compose.INFERENCE_GPU_IMAGE in overlay["inference"]["image"]
+    assert compose.image(INFERENCE) in services["inference"]["image"]
+    assert compose.image(API_GATEWAY) in services["api-gateway"]["image"]
+    assert compose.image(INFERENCE, gpu=True) in overlay["inference"]["image"]
 
 
 def test_what_the_images_are_made_of_stands_in_one_place() -> None:

@@ -16,7 +16,7 @@ import pytest
 from local_ai_suite.errors import StackError
 from local_ai_suite.paths import Paths
 from local_ai_suite.settings import Settings
-from local_ai_suite.stack import containers, docker, runtime
+from local_ai_suite.stack import containers, docker, runtime, waiting
 from local_ai_suite.stack.state import RunState, ServiceState, read_run, write_run
 
 AWAY = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is it running?"
@@ -156,14 +156,14 @@ def test_no_gpu_is_asked_for_when_the_cpu_was_chosen(settings: Settings) -> None
     ],
 )
 def test_an_engine_service_that_does_not_answer_is_no_success(
-    settings: Settings, fails: bool, free_port: int
+    settings: Settings, fails: bool, free_port: int, paths: Paths
 ) -> None:
     silent = replace(RUN, services=(ServiceState("inference", free_port, "ready"),))
     if fails:
         with pytest.raises(StackError, match=str(free_port)):
-            runtime._load_default(silent, settings, quiet, None)
+            waiting.load_default(silent, settings, paths, quiet)
     else:
-        runtime._load_default(silent, settings, quiet, None)
+        waiting.load_default(silent, settings, paths, quiet)
 
 
 @pytest.mark.parametrize("wanted", ["auto", "docker"])
@@ -222,7 +222,7 @@ def test_auto_asks_the_registry_says_so_and_downloads_nothing(
     answers = 'case "$1" in version|compose) exit 0;; *) exit 1;; esac'
     program.write_text(f'#!/bin/sh\necho "$*" >>"{asked}"\n{answers}\n')
     told: list[str] = []
-    choice = docker.choose(Settings(runtime="auto"), with_a_dockerfile, told.append)
+    choice = docker.choose("p1", Settings(runtime="auto"), with_a_dockerfile, told.append)
     assert choice.runtime == "native"
     assert "base:of-the-file" in choice.reason
     assert len(told) == 1

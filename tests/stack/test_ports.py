@@ -37,9 +37,9 @@ def test_a_taken_port_names_its_holder_and_the_setting(address: str) -> None:
 def test_a_held_lock_names_its_holder_within_the_bound(paths: Paths) -> None:
     paths.ensure_state()
     with (
-        exclusive(paths.lock_file),
-        pytest.raises(AlreadyRunning, match=str(os.getpid())),
-        exclusive(paths.lock_file, timeout_s=0.2),
+        exclusive(paths.lock_file, "up"),
+        pytest.raises(AlreadyRunning, match=f"`up` is at work .*{os.getpid()}"),
+        exclusive(paths.lock_file, "down", timeout_s=0.2),
     ):
         pass
 

@@ -17,7 +17,7 @@ from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
 from local_ai_suite.settings import load_settings
 from local_ai_suite.settings.file import ensure_env_file
-from local_ai_suite.stack import runtime, services, status
+from local_ai_suite.stack import phases, runtime, status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,7 +52,7 @@ def up_command(phase: str, as_json: bool) -> int:
 def bring_up(command: str, phase: str, *, as_json: bool) -> int:
     """What ``up`` does, and ``restart`` after its ``down``; ``command`` names the envelope."""
     paths = find_paths()
-    services.check_phase(phase)
+    phases.check_phase(phase)
     log_to_file(paths.ensure_state() / "logs", "up")
     if ensure_env_file(paths):
         click.echo(say("  made {name} with a fresh key", name=paths.env_file.name), err=True)
@@ -118,7 +118,7 @@ def down_command(as_json: bool) -> int:
 @json_option
 def restart_command(phase: str, as_json: bool) -> int:
     """Stop, then start PHASE again."""
-    services.check_phase(phase)
+    phases.check_phase(phase)
     paths = find_paths()
     # What would keep it from starting again must not stop what runs.
     ensure_ready(load_settings(paths), paths)

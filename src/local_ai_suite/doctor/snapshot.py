@@ -23,6 +23,7 @@ from local_ai_suite.hardware import Hardware, PathKind, detect, path_kind
 from local_ai_suite.settings import Settings, load_settings
 from local_ai_suite.stack.containers import containers
 from local_ai_suite.stack.docker import check_models, engine_trouble, gpu_inside
+from local_ai_suite.stack.phases import PHASES
 from local_ai_suite.stack.ports import PortHolder, port_holder
 from local_ai_suite.stack.state import RunState, read_run
 
@@ -201,12 +202,9 @@ def gateway_error(paths: Paths, settings: Settings, env: Mapping[str, str]) -> S
 
 def port_facts(settings: Settings, paths: Paths, run: RunState | None) -> tuple[PortFact, ...]:
     """Who holds the two ports."""
-    wanted = (
-        ("API_GATEWAY_PORT", settings.api_gateway_port),
-        ("INFERENCE_PORT", settings.inference_port),
-    )
     facts = []
-    for key, port in wanted:
+    for service in (service for rows in PHASES.values() for service in reversed(rows)):
+        key, port = service.port_setting or service.name, service.port(settings)
         holder = port_holder(port)
         ours = holder is not None and (
             holder.project == str(paths.project) or _held_by_run(holder, run, paths)

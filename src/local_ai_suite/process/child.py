@@ -99,7 +99,8 @@ class ChildProcess:
     """A child that is started once. ``probe`` says whether it is ready; ``on_line`` sees its log.
 
     ``log_file`` gets everything (mode 600; the one before is kept as ``.1`` beyond 5 MiB);
-    ``output`` replaces both. With ``health`` it is watched after it was ready, by the same probe.
+    ``output`` replaces both. With ``health`` it is watched after it was ready, by ``alive`` or else
+    by the same probe.
     ``on_change`` is called after each change of the state.
     """
 
@@ -109,6 +110,7 @@ class ChildProcess:
         command: Sequence[str],
         *,
         probe: Probe,
+        alive: Probe | None = None,
         ready_seconds: float,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
@@ -128,6 +130,7 @@ class ChildProcess:
         self.started_at: float | None = None
         self.ready_at: float | None = None
         self._probe = probe
+        self._alive = alive or probe
         self._ready_seconds = ready_seconds
         self._env = os.environ if env is None else env
         self._cwd = cwd
@@ -300,7 +303,7 @@ class ChildProcess:
     async def _answers(self, within: float) -> bool:
         try:
             async with asyncio.timeout(within):
-                return await self._probe()
+                return await self._alive()
         except Exception:  # noqa: BLE001 (a probe that fails is no answer, whatever failed in it)
             return False
 

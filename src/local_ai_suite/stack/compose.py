@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from local_ai_suite.errors import NotBuiltYet, PortInUse, StackError
+from local_ai_suite.errors import PortInUse, StackError
 from local_ai_suite.messages import tr
+from local_ai_suite.stack.phases import INFERENCE, PHASES, Service, phases_up_to, services_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,11 +20,6 @@ if TYPE_CHECKING:
     from local_ai_suite.settings import Settings
 
 VERSION = "0.1.0"
-GATEWAY_IMAGE = f"local-ai-suite/gateway:{VERSION}"
-INFERENCE_IMAGE = f"local-ai-suite/inference:{VERSION}"
-INFERENCE_GPU_IMAGE = f"local-ai-suite/inference-cuda:{VERSION}"
-
-_FILES = {"p1": ("compose.p1.yml",)}
 _GPU_FILE = "compose.gpu.yml"
 _IPV6_FILE = "compose.ipv6.yml"
 # Published on 127.0.0.1, and on ::1 where the engine can.
@@ -43,9 +39,14 @@ def project_name(paths: Paths) -> str:
     return f"local-ai-suite-{paths.project_id}"
 
 
-def images(*, gpu: bool) -> tuple[str, str]:
-    """The images of phase 1: inference, gateway."""
-    return (INFERENCE_GPU_IMAGE if gpu else INFERENCE_IMAGE, GATEWAY_IMAGE)
+def image(service: Service, *, gpu: bool = False) -> str:
+    """The image of ``service``, as the Compose files call it; ``gpu``: the one with CUDA."""
+    return f"local-ai-suite/{service.image or service.name}{'-cuda' if gpu else ''}:{VERSION}"
+
+
+def images(phase: str, *, gpu: bool) -> tuple[str, ...]:
+    """The images of a phase; only inference has another with ``gpu``."""
+    return tuple(image(service, gpu=gpu and service == INFERENCE) for service in services_of(phase))
 
 
 def dockerfile_default(dockerfile: Path, name: str) -> str:
@@ -71,13 +72,12 @@ def dockerfile_default(dockerfile: Path, name: str) -> str:
 
 
 def compose_command(phase: str, paths: Paths, *, gpu: bool, ipv6: bool = False) -> list[str]:
-    """``docker compose`` with the phase's files, before the verb."""
-    if phase not in _FILES:
-        raise NotBuiltYet(
-            tr("phase {phase} has no Compose file yet", phase=phase),
-            hint=tr("Phase 1 is: make up-p1"),
-        )
-    names = [*_FILES[phase], *([_GPU_FILE] if gpu else []), *([_IPV6_FILE] if ipv6 else [])]
+    """``docker compose`` with the phase's files and those before it, before the verb.
+
+    Raises :class:`NotBuiltYet`, :class:`UsageError`.
+    """
+    phases = [f"compose.{name}.yml" for name in phases_up_to(phase)]
+    names = [*phases, *([_GPU_FILE] if gpu else []), *([_IPV6_FILE] if ipv6 else [])]
     files = [word for name in names for word in ("-f", str(paths.compose_dir / name))]
     # --env-file: Compose would look beside the first file.
     env_file = ["--env-file", str(paths.env_file)] if paths.env_file.exists() else []
@@ -88,8 +88,12 @@ def compose_environment(settings: Settings, paths: Paths) -> dict[str, str]:
     """What the Compose files interpolate. It beats ``.env``, so it holds the checked values."""
     return {
         "COMPOSE_PROJECT_NAME": project_name(paths),
-        "API_GATEWAY_PORT": str(settings.api_gateway_port),
-        "INFERENCE_PORT": str(settings.inference_port),
+        **{
+            service.port_setting: str(service.port(settings))
+            for rows in PHASES.values()
+            for service in rows
+            if service.port_setting is not None
+        },
         "BIND_ADDRESS": settings.bind_address,
         "LAIS_PUBLISH": published_address(settings.bind_address),
         "ALLOWED_HOSTS": ",".join(settings.allowed_hosts),

@@ -19,20 +19,20 @@ import psutil
 from local_ai_suite.errors import StackError
 from local_ai_suite.messages import tr
 from local_ai_suite.stack import probe
-from local_ai_suite.stack.services import READY_PATHS
+from local_ai_suite.stack.phases import service_named, services_of
 
 from . import compose
-from .state import ProcessId, RunState, ServiceState
+from .state import ProcessId, RunState, ServiceState, read_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from local_ai_suite.paths import Paths
+    from local_ai_suite.settings import Settings
 
 # A daemon that runs answers in milliseconds; one that hangs must not hang `up`.
 ASK_TIMEOUT_S = 15.0
 DOWN_TIMEOUT_S = 120.0
-PORTS = {"inference": 8001, "api-gateway": 8000}
 # "inference-1  | text", as `docker compose logs` writes it; it clears a terminal's line first, also
 # where there is none and it was told so.
 _LOG_LINE = re.compile(r"(?:\x1b\[[0-9;]*[A-Za-z])*(?P<service>.+?)-\d+\s*\| ?(?P<line>.*)")
@@ -198,7 +198,7 @@ def _state(
 
 def _answers(service: ServiceState) -> bool:
     """Whether it serves already: Docker looks at a container's health every 5 s only."""
-    answer = probe.ask(service.port, READY_PATHS[service.name], timeout_s=1.0)
+    answer = probe.ask(service.port, service_named(service.name).ready_path, timeout_s=1.0)
     return answer is not None and answer[0] == http.client.OK
 
 
@@ -235,9 +235,10 @@ def logs(paths: Paths, service: str, lines: int) -> list[str]:
 
 def last_lines(paths: Paths, lines: int) -> Iterator[tuple[str, str]]:
     """The last ``lines`` of each container as ``(service, line)``."""
-    for service in PORTS:
-        for line in logs(paths, service, lines):
-            yield service, line
+    run = read_run(paths.run_file)
+    for service in run.services if run is not None else ():
+        for line in logs(paths, service.name, lines):
+            yield service.name, line
 
 
 def follow(paths: Paths, lines: int) -> Iterator[tuple[str, str]]:
@@ -296,6 +297,9 @@ def unreachable(why: StackError) -> StackError:
     )
 
 
-def fresh_services(ports: Mapping[str, int]) -> tuple[ServiceState, ...]:
+def fresh_services(phase: str, settings: Settings) -> tuple[ServiceState, ...]:
     """The services of a run that has just been started."""
-    return tuple(ServiceState(name, ports[name], "starting", since=time.time()) for name in PORTS)
+    return tuple(
+        ServiceState(service.name, service.port(settings), "starting", since=time.time())
+        for service in services_of(phase)
+    )

@@ -15,6 +15,7 @@ from local_ai_suite.messages import tr
 from local_ai_suite.settings import dotenv
 from local_ai_suite.stack import mounts
 from local_ai_suite.stack.containers import ASK_TIMEOUT_S, fresh_services, run_docker, stop
+from local_ai_suite.stack.phases import API_GATEWAY
 from local_ai_suite.wire.serve import has_ipv6_loopback
 
 from . import compose
@@ -46,7 +47,7 @@ class Choice:
     reason: str
 
 
-def choose(settings: Settings, paths: Paths, report: Callable[[str], None]) -> Choice:
+def choose(phase: str, settings: Settings, paths: Paths, report: Callable[[str], None]) -> Choice:
     """``RUNTIME=auto`` takes Docker when its engine answers and the images are or can be had.
 
     Raises :class:`StackError` when RUNTIME=docker asks for an engine that does not answer, and
@@ -66,7 +67,7 @@ def choose(settings: Settings, paths: Paths, report: Callable[[str], None]) -> C
         check_models(settings, paths)
     except SuiteError as exc:
         return Choice("native", exc.message)
-    if all(_has_image(image) for image in compose.images(gpu=False)):
+    if all(_has_image(image) for image in compose.images(phase, gpu=False)):
         return Choice("docker", tr("the Docker engine answers and the images are here"))
     base = base_image(paths)
     if _has_image(base):
@@ -149,8 +150,7 @@ def start(
     if started is not None:
         stop(paths)
         raise started
-    ports = {"inference": settings.inference_port, "api-gateway": settings.api_gateway_port}
-    run = RunState("docker", phase, time.time(), None, fresh_services(ports))
+    run = RunState("docker", phase, time.time(), None, fresh_services(phase, settings))
     return run, ((note,) if note else ())
 
 
@@ -179,12 +179,12 @@ def gpu_inside() -> tuple[str, ...] | StackError | None:
 
     ``None`` while there is no image of ours to ask.
     """
-    if not _has_image(compose.GATEWAY_IMAGE):
+    if not _has_image(compose.image(API_GATEWAY)):
         return None
     words = ["docker", "run", "--rm", "--network", "none", "--gpus", "all"]
     # NVIDIA's runtime puts nvidia-smi into the container.
     done = run_docker(
-        [*words, "--entrypoint", "nvidia-smi", compose.GATEWAY_IMAGE, "-L"], GPU_TIMEOUT_S
+        [*words, "--entrypoint", "nvidia-smi", compose.image(API_GATEWAY), "-L"], GPU_TIMEOUT_S
     )
     if done is None:
         return StackError(tr("Docker's GPU does not answer"), hint=tr("Restart Docker."))
@@ -198,7 +198,7 @@ def build(
 ) -> None:
     """Build the images that are missing or were made from other sources than these."""
     source = source_fingerprint(paths)
-    old = [image for image in compose.images(gpu=gpu) if _source_of(image) != source]
+    old = [image for image in compose.images(phase, gpu=gpu) if _source_of(image) != source]
     if not old:
         return
     report(tr("building {images} (minutes, the first time)", images=" and ".join(old)))
@@ -244,7 +244,7 @@ def _gpu_trouble(
 ) -> StackError | None:
     """Why the GPU can't be used: asked of a container of ours, then of the CUDA image."""
     words = ["docker", "run", "--rm", "--gpus", "all", "--entrypoint", "true"]
-    done = run_docker([*words, compose.GATEWAY_IMAGE], GPU_TIMEOUT_S)
+    done = run_docker([*words, compose.image(API_GATEWAY)], GPU_TIMEOUT_S)
     if done is None:
         return StackError(tr("Docker's GPU does not answer"), hint=tr("Restart Docker."))
     if done.returncode != 0:

@@ -7,13 +7,14 @@ They run as the owner of ``.env``, who can read it and the models. Never as root
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local_ai_suite.errors import ModelError
 from local_ai_suite.messages import tr
+
+from .state import keep_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 # The images' own user (`USER` in docker/Dockerfile).
 IMAGE_USER = (10001, 10001)
-_PRIVATE_DIRECTORY, _PRIVATE_FILE = 0o700, 0o600
+_PRIVATE_DIRECTORY = 0o700
 # What a container sees where there is no such file.
 _NOTHING = "/dev/null"
 _MODEL_KEYS = ("CHAT_MODEL", "CODE_MODEL", "EMBED_MODEL")
@@ -52,7 +53,7 @@ def prepare(settings: Settings, paths: Paths) -> dict[str, str]:
     return {
         "LAIS_USER": f"{uid}:{gid}",
         "LAIS_UID": str(uid),
-        "LAIS_ENV_FILE": str(_readable_env_file(paths, uid, gid)),
+        "LAIS_ENV_FILE": str(_settings_file(paths, uid, gid)),
         "LAIS_KEYS_DIR": str(_keys_folder(paths, uid, gid)),
         "LAIS_MODELS_DIR": str(folder),
         "LAIS_MODELS_TOML": str(models_toml),
@@ -121,19 +122,14 @@ def _may_read(path: Path, owner: tuple[int, int]) -> bool:
     return found.st_mode & wanted == wanted
 
 
-def _readable_env_file(paths: Paths, uid: int, gid: int) -> Path:
-    """``.env`` itself, or the copy that the containers' user can read."""
-    if paths.env_file.stat().st_uid == uid:
-        return paths.env_file
-    copy = paths.state / "container" / "env"
-    copy.parent.mkdir(parents=True, exist_ok=True, mode=_PRIVATE_DIRECTORY)
-    draft = copy.with_suffix(".new")
-    draft.touch(_PRIVATE_FILE)
-    draft.chmod(_PRIVATE_FILE)
-    shutil.copyfile(paths.env_file, draft)
-    _give(draft, uid, gid)
-    draft.replace(copy)
-    return copy
+def _settings_file(paths: Paths, uid: int, gid: int) -> Path:
+    """The ``.env`` that this run begins with, as its containers' user can read it.
+
+    A container that is started again has the same, whatever became of the file since.
+    """
+    kept = keep_settings(paths)
+    _give(kept, uid, gid)
+    return kept
 
 
 def _keys_folder(paths: Paths, uid: int, gid: int) -> Path:

@@ -14,10 +14,13 @@ import psutil
 
 from local_ai_suite.errors import StackError
 from local_ai_suite.messages import tr
-from local_ai_suite.stack.services import phase_services
-from local_ai_suite.stack.supervisor import MASTER_KEY_VARIABLE, end_tree, tail
+from local_ai_suite.paths import SETTINGS_VARIABLE
+from local_ai_suite.process import end_all, wait_gone
+from local_ai_suite.process.output import file_tail, open_log
+from local_ai_suite.stack.phases import services_of
+from local_ai_suite.stack.supervisor import MASTER_KEY_VARIABLE, STOP_GRACE_S
 
-from .state import MARKER, RunState, marked_processes, read_run
+from .state import MARKER, RunState, keep_settings, marked_processes, read_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,8 +31,10 @@ if TYPE_CHECKING:
 
 # The supervisor imports Python and writes its run file; only a machine on its knees needs longer.
 SUPERVISOR_TIMEOUT_S = 30.0
-# Two services, each with its own grace of 15 s, and the sweep after them.
-STOP_TIMEOUT_S = 45.0
+# What a supervisor needs beyond the grace of each of its services: the sweep after them.
+SWEEP_S = 15.0
+# A process that a crash left behind gets this long before it is killed.
+LEFT_GRACE_S = 2.0
 POLL_S = 0.05
 _KEPT_LOGS = 3
 
@@ -45,8 +50,7 @@ def start(phase: str, settings: Settings, paths: Paths, *, digest: str) -> None:
 
     Raises :class:`StackError` when the supervisor ends.
     """
-    phase_services(phase, settings, "")  # raises for a phase that isn't there
-    for name in ("supervisor", "inference", "api-gateway"):
+    for name in ("supervisor", *(service.name for service in services_of(phase))):
         _keep_old_log(paths.logs / f"{name}.log")
     log_file = paths.logs / "supervisor.log"
     environment = {
@@ -54,10 +58,13 @@ def start(phase: str, settings: Settings, paths: Paths, *, digest: str) -> None:
         "LAIS_PROJECT": str(paths.project),
         "LAIS_STATE": str(paths.state),
         MARKER: str(paths.project),
+        # A service that is started again has the settings that this run began with, whatever
+        # became of the file since.
+        SETTINGS_VARIABLE: str(keep_settings(paths)),
         # Without a key in .env the services still need one between themselves.
         MASTER_KEY_VARIABLE: settings.litellm_master_key or f"sk-{secrets.token_urlsafe(32)}",
     }
-    descriptor = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    descriptor = open_log(log_file)
     try:
         process = subprocess.Popen(
             (sys.executable, "-m", "local_ai_suite.stack.supervisor", phase, digest),
@@ -76,7 +83,7 @@ def start(phase: str, settings: Settings, paths: Paths, *, digest: str) -> None:
             with suppress(OSError):
                 process.kill()
             raise StackError(
-                tr("the supervisor did not start: {tail}", tail=" | ".join(tail(log_file, 3))),
+                tr("the supervisor did not start: {tail}", tail=" | ".join(file_tail(log_file, 3))),
                 hint=tr("Its log: {log_file}", log_file=log_file),
             )
         time.sleep(POLL_S)
@@ -85,9 +92,15 @@ def start(phase: str, settings: Settings, paths: Paths, *, digest: str) -> None:
 def sweep(paths: Paths) -> int:
     """End what a crashed run left behind; returns how many processes that were."""
     left = marked_processes(paths.project)
-    end_tree(left)
-    paths.run_file.unlink(missing_ok=True)
+    end_all(left, LEFT_GRACE_S)
+    forget(paths)
     return len(left)
+
+
+def forget(paths: Paths) -> None:
+    """Remove what tells of a run."""
+    paths.run_file.unlink(missing_ok=True)
+    paths.run_settings.unlink(missing_ok=True)
 
 
 def stop(paths: Paths, report: Callable[[str], None]) -> int:
@@ -99,14 +112,15 @@ def stop(paths: Paths, report: Callable[[str], None]) -> int:
     count = len(marked_processes(paths.project))
     run = running(paths)
     supervisor = run.supervisor.process() if run and run.supervisor else None
-    if supervisor is not None:
+    if run is not None and supervisor is not None:
         report(tr("stopping the services"))
         with suppress(psutil.NoSuchProcess):
             supervisor.terminate()
-        _, alive = psutil.wait_procs([supervisor], timeout=STOP_TIMEOUT_S)
-        if alive:
+            supervisor.resume()  # one that was stopped (SIGSTOP) would not see it
+        # It may be a zombie of an `up` that still waits for it, which has ended too.
+        if wait_gone([supervisor], STOP_GRACE_S * len(run.services) + SWEEP_S):
             report(tr("the supervisor does not answer; killing it"))
-            end_tree(alive)
+            end_all([supervisor], LEFT_GRACE_S)
     sweep(paths)
     if left := marked_processes(paths.project):
         raise StackError(

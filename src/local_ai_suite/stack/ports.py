@@ -51,8 +51,8 @@ def port_holder(port: int) -> PortHolder | None:
     return PortHolder(port, None, None, None)
 
 
-def check_free(key: str, port: int, *, by_root: bool = False) -> None:
-    """Raise :class:`PortInUse` naming the holder and the setting that moves us elsewhere.
+def check_free(key: str | None, port: int, *, by_root: bool = False) -> None:
+    """Raise :class:`PortInUse` naming the holder and the setting ``key`` that moves us elsewhere.
 
     ``by_root``: Docker's engine will listen, which may on every port.
     """
@@ -66,7 +66,9 @@ def check_free(key: str, port: int, *, by_root: bool = False) -> None:
                 "Set {key}= to a port from {port} on in .env.",
                 key=key,
                 port=first_free_port(),
-            ),
+            )
+            if key
+            else "",
             port=port,
         )
     if holder is not None:
@@ -78,7 +80,9 @@ def check_free(key: str, port: int, *, by_root: bool = False) -> None:
         )
         raise PortInUse(
             tr("port {port} is held by {holder}", port=port, holder=holder.describe()),
-            hint=tr("Either {stop}set {key}= to another port in .env.", stop=stop, key=key),
+            hint=tr("Either {stop}set {key}= to another port in .env.", stop=stop, key=key)
+            if key
+            else tr("Stop it first: this service has no setting for its port."),
             port=port,
             pid=holder.pid,
         )

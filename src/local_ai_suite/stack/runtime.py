@@ -6,22 +6,28 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import signal
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import orjson
+import psutil
 
-from local_ai_suite.errors import LoadFailed, StackError
+from local_ai_suite.errors import StackError
 from local_ai_suite.messages import tr
-from local_ai_suite.stack import containers, docker, native, probe, status
+from local_ai_suite.settings import load_settings
+from local_ai_suite.stack import containers, docker, native, status
+from local_ai_suite.stack.phases import API_GATEWAY, check_phase, services_of
 from local_ai_suite.stack.ports import check_free
-from local_ai_suite.stack.services import check_phase
-from local_ai_suite.stack.supervisor import tail
+from local_ai_suite.stack.waiting import (
+    ENDED,
+    is_ready,
+    load_default,
+    refreshed,
+    wait_for_services,
+)
 
 from .state import exclusive, marked_processes, read_run, write_run
 
@@ -29,26 +35,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    import psutil
-
     from local_ai_suite.paths import Paths
     from local_ai_suite.settings import Settings
 
-    from .state import RunState
+    from .state import Holder, RunState
 
-POLL_S = 0.1
-ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 (compared with, not bound)
-DEFAULT_MODEL = "local-chat"
-GATEWAY = "api-gateway"
-LOG_LINES = 12
-# Longer than any service's own bound (services.py): this one only ends what they forgot.
-SERVICES_TIMEOUT_S = 240.0
-# A service in one of these won't come back by itself.
-ENDED = frozenset({"failed", "exited", "dead", "unhealthy"})
-# The engine's own load timeout is a setting; this is what the stack adds before it gives up.
-MODEL_SLACK_S = 30.0
-# A machine on its knees answers late; a service that hangs never does.
-SLOW_ANSWER_S = 30.0
+GATEWAY = API_GATEWAY.name
+# `down` waits this long for another command: an `up` that was told to stop, with all its services.
+DOWN_LOCK_S = 90.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +78,7 @@ def up(phase: str, settings: Settings, paths: Paths, report: Callable[[str], Non
     """Start ``phase`` and wait until it really answers; a second call changes nothing.
 
     Raises :class:`StackError` (with the end of the log) when a service or a model does not come up;
-    nothing is left running then, nor after Ctrl-C or SIGTERM.
+    nothing that this call started is left running then, nor after Ctrl-C or SIGTERM.
     """
     with _ended_by_sigterm():
         return _up(phase, settings, paths, report)
@@ -92,32 +86,75 @@ def up(phase: str, settings: Settings, paths: Paths, report: Callable[[str], Non
 
 def _up(phase: str, settings: Settings, paths: Paths, report: Callable[[str], None]) -> UpOutcome:
     began = time.monotonic()
-    notes: list[str] = []
-    ours = False  # whether what runs now was started by this call
     paths.ensure_state()
+    with exclusive(paths.lock_file, "up", on_wait=_told_to(report)):
+        run = _that_can_stay(phase, paths, report)
+        notes: list[str] = []
+        started = run is None
+        if run is None:
+            notes += _start_or_leave_nothing(phase, settings, paths, report)
+            run = refreshed(paths)
+        elif run.settings_digest != settings_digest(settings):
+            notes.append(tr("the settings have changed since it was started: make restart"))
+    already = not started and is_ready(run)
     try:
-        with exclusive(paths.lock_file):
-            run = _refreshed(paths)
-            already = run is not None and all(service.phase == "ready" for service in run.services)
-            if run is not None and run.settings_digest != settings_digest(settings):
-                notes.append(tr("the settings have changed since it was started: make restart"))
-            if run is not None and any(service.phase in ENDED for service in run.services):
-                report(tr("a service had failed for good; starting everything again"))
-                _stop(paths, report)
-                run = None
-            if run is None:
-                ours = True
-                notes += _start(phase, settings, paths, report)
-        ready = _wait_for_services(paths, report)
-        key = settings.litellm_master_key
-        _load_default(ready, settings, report, key)
-        stack = status.report(ready, address=address(settings, ready), key=key)
+        ready = wait_for_services(run, paths, report)
+        load_default(ready, settings, paths, report)
+        stack = status.report(
+            ready, address=address(settings, ready), key=settings.litellm_master_key
+        )
     except BaseException:  # Ctrl-C too: nothing half started is left
-        if ours:
+        if started:
             with _uninterrupted():
-                down(paths, report)
+                _stop_run(run, paths, report)
         raise
     return UpOutcome(stack, already, time.monotonic() - began, tuple(notes))
+
+
+def _that_can_stay(phase: str, paths: Paths, report: Callable[[str], None]) -> RunState | None:
+    """The run that goes on, if it is all that ``phase`` asks for; else nothing runs afterwards."""
+    run = refreshed(paths)
+    if run is None:
+        return None
+    failed = [service.name for service in run.services if service.phase in ENDED]
+    missing = {service.name for service in services_of(phase)} - {s.name for s in run.services}
+    if not failed and not missing:
+        return run
+    if failed:
+        report(tr("a service had failed for good; starting everything again"))
+    else:
+        report(tr("phase {phase} runs; starting it again with more", phase=run.stack_phase))
+    _stop(paths, report)
+    return None
+
+
+def _start_or_leave_nothing(
+    phase: str, settings: Settings, paths: Paths, report: Callable[[str], None]
+) -> tuple[str, ...]:
+    try:
+        return _start(phase, settings, paths, report)
+    except BaseException:
+        with _uninterrupted():
+            _stop(paths, report)
+        raise
+
+
+def _stop_run(run: RunState | None, paths: Paths, report: Callable[[str], None]) -> None:
+    """Stop ``run`` unless somebody has done so: what runs then is another's."""
+    with exclusive(paths.lock_file, "up", timeout_s=DOWN_LOCK_S):
+        now = read_run(paths.run_file)
+        if now is not None and now.is_same(run):
+            _stop(paths, report)
+
+
+def _told_to(report: Callable[[str], None]) -> Callable[[Holder], None]:
+    return lambda holder: report(
+        tr(
+            "waiting for `{command}` (pid {pid}), which is at work here",
+            command=holder.command,
+            pid=holder.process.pid,
+        )
+    )
 
 
 def _exit_on_signal(number: int, _frame: object) -> NoReturn:
@@ -171,15 +208,17 @@ def _start(
             tr("the last run had crashed; {ended} leftover processes were ended", ended=ended)
         )
     report(tr("choosing the runtime"))
-    choice = docker.choose(settings, paths, report)
+    choice = docker.choose(phase, settings, paths, report)
     report(tr("runtime {runtime}: {reason}", runtime=choice.runtime, reason=choice.reason))
     if choice.runtime == "docker" and containers.stop(paths):
         notes.append(tr("containers that an interrupted start had left behind were removed"))
-    for name, port in (
-        ("INFERENCE_PORT", settings.inference_port),
-        ("API_GATEWAY_PORT", settings.api_gateway_port),
-    ):
-        check_free(name, port, by_root=choice.runtime == "docker")
+    for service in services_of(phase):
+        if (config := service.config_file(paths)) is not None and not config.is_file():
+            raise StackError(
+                tr("{name} needs {config}, which is missing", name=service.name, config=config),
+                hint=tr("Restore it: git checkout {config}", config=config),
+            )
+        check_free(service.port_setting, service.port(settings), by_root=choice.runtime == "docker")
     digest = settings_digest(settings)
     if choice.runtime == "docker":
         run, more = docker.start(phase, settings, paths, report)
@@ -199,145 +238,25 @@ def _containers_away(paths: Paths) -> StackError | None:
     return None
 
 
-def _refreshed(paths: Paths) -> RunState | None:
-    """The run that goes on, with its services as they are now; ``None`` when nothing runs."""
-    run = read_run(paths.run_file)
-    if run is not None and run.runtime == "docker":
-        run = containers.services(paths, run)
-        gone = all(service.phase in {"stopped", "unreachable"} for service in run.services)
-        return None if gone else run
-    return native.running(paths)
-
-
-def _wait_for_services(paths: Paths, report: Callable[[str], None]) -> RunState:
-    """Until each service is ready; the supervisor (or Docker's health check) bounds each start."""
-    told = ""
-    deadline = time.monotonic() + SERVICES_TIMEOUT_S
-    while True:
-        run = _refreshed(paths)
-        if run is None:
-            log = paths.logs / "supervisor.log"
-            raise StackError(
-                tr("the services ended: {tail}", tail=" | ".join(tail(log, 3))),
-                hint=tr("Their log: {log}", log=log),
-            )
-        for service in run.services:
-            if service.phase in ENDED:
-                raise StackError(
-                    tr(
-                        "{name} did not start: {reason}",
-                        name=service.name,
-                        reason=service.reason or service.phase,
-                    ),
-                    hint=tr(
-                        "The end of its log:\n    {log_tail}",
-                        log_tail="\n    ".join(_log_tail(paths, run, service.name)),
-                    ),
-                    service=service.name,
-                )
-        waiting = [service.name for service in run.services if service.phase != "ready"]
-        if run.services and not waiting:
-            return run
-        if time.monotonic() > deadline:
-            raise StackError(
-                tr(
-                    "{waiting} did not become ready in {seconds:.0f} s",
-                    waiting=" and ".join(waiting),
-                    seconds=SERVICES_TIMEOUT_S,
-                ),
-                hint=tr("make logs shows what they do."),
-            )
-        if (line := "waiting for " + " and ".join(waiting)) != told and waiting:
-            report(line)
-            told = line
-        time.sleep(POLL_S)
-
-
-def _log_tail(paths: Paths, run: RunState, service: str) -> list[str]:
-    if run.runtime == "docker":
-        return containers.logs(paths, service, LOG_LINES)
-    return tail(paths.logs / f"{service}.log", LOG_LINES)
-
-
-def _load_default(
-    run: RunState, settings: Settings, report: Callable[[str], None], key: str | None
-) -> None:
-    """Load ``local-chat``, so that the first question is not the one that waits.
-
-    Raises :class:`LoadFailed` with the engine's reason, :class:`StackError` when the engine
-    service says nothing. A stack of embedding models only has no ``local-chat``.
-    """
-    port = next(service.port for service in run.services if service.name == "inference")
-    models = status.engine_models(port, key)
-    if not models and _asked_here(settings) and _is_silent(port):
-        raise StackError(
-            tr(
-                "the engine service was ready and does not answer on port {port} any more",
-                port=port,
-            ),
-            hint=tr("make logs shows what it does."),
-        )
-    models = models or status.engine_models(port, key)
-    chat = next((model for model in models if model.get("id") == DEFAULT_MODEL), None)
-    if chat is None or chat["meta"]["status"] == "ready":
-        return
-    report(
-        tr(
-            "loading {model} ({file})",
-            model=DEFAULT_MODEL,
-            file=chat["meta"]["file"],
-        )
-    )
-    timeout_s = settings.load_timeout + MODEL_SLACK_S
-    body = {"model": DEFAULT_MODEL}
-    answer = probe.ask(port, "/models/load", key=key, body=body, timeout_s=timeout_s)
-    if answer is None:
-        raise LoadFailed(
-            tr(
-                "{model} is not loaded after {seconds:.0f} s",
-                model=DEFAULT_MODEL,
-                seconds=timeout_s,
-            ),
-            hint=tr("A slow disk? Set LOAD_TIMEOUT higher in .env. make logs shows more."),
-        )
-    if answer[0] != http.client.OK:
-        error = _error_of(answer[1])
-        raise LoadFailed(
-            tr(
-                "{model} ({file}) did not load: {message}",
-                model=DEFAULT_MODEL,
-                file=chat["meta"]["file"],
-                message=error.get("message"),
-            ),
-            hint=tr("Check the file with `make preflight`, or set another CHAT_MODEL in .env."),
-        )
-
-
-def _asked_here(settings: Settings) -> bool:
-    """Whether 127.0.0.1 is among the published addresses."""
-    return settings.on_loopback or settings.bind_address in ANY_ADDRESS
-
-
-def _is_silent(port: int) -> bool:
-    return probe.ask(port, "/health", timeout_s=SLOW_ANSWER_S) is None
-
-
-def _error_of(body: bytes) -> dict[str, Any]:
-    try:
-        error = orjson.loads(body)["error"]
-        return error if isinstance(error, dict) else {"message": str(error)}
-    except (ValueError, KeyError, TypeError):
-        return {"message": body[:200].decode(errors="replace")}
-
-
 def down(paths: Paths, report: Callable[[str], None]) -> int:
     """Stop whatever runs of this project, in either runtime; returns how many things were stopped.
 
-    Also what an earlier RUNTIME started: processes and containers are both looked for.
+    Also what an earlier RUNTIME started: processes and containers are both looked for. An `up` that
+    is at work is told to stop, and cleans up by itself.
     """
     paths.ensure_state()
-    with exclusive(paths.lock_file):
+    with exclusive(
+        paths.lock_file, "down", timeout_s=DOWN_LOCK_S, on_wait=lambda holder: _end(holder, report)
+    ):
         return _stop(paths, report)
+
+
+def _end(holder: Holder, report: Callable[[str], None]) -> None:
+    _told_to(report)(holder)
+    process = holder.process.process()
+    if holder.command == "up" and process is not None:
+        with suppress(psutil.Error):
+            process.terminate()
 
 
 def _stop(paths: Paths, report: Callable[[str], None]) -> int:
@@ -362,3 +281,13 @@ def current(paths: Paths, settings: Settings) -> status.StackReport:
         run = containers.measured(containers.services(paths, run))
     key = settings.litellm_master_key
     return status.report(run, address=address(settings, run), key=key, watched=watched)
+
+
+def settings_of_run(paths: Paths) -> Settings | None:
+    """The settings that what runs was started with; ``None`` when nobody kept them.
+
+    Raises :class:`SettingsError` when the environment of this command breaks them.
+    """
+    if not paths.run_settings.is_file():
+        return None
+    return load_settings(replace(paths, settings_file=paths.run_settings))

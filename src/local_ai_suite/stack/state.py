@@ -9,8 +9,8 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,9 @@ from local_ai_suite.errors import AlreadyRunning
 from local_ai_suite.messages import tr
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from local_ai_suite.paths import Paths
 
 # Marks every process that a run started (in its environment), so that `down` finds them even when
 # the run file is gone. The value is the project's folder: two clones don't touch each other.
@@ -32,6 +34,7 @@ _PROC = Path("/proc")
 _BOOT_ID = _PROC / "sys" / "kernel" / "random" / "boot_id"
 # Spawning takes milliseconds; the other one is stuck or waits for a person after this long.
 LOCK_TIMEOUT_S = 30.0
+LOCK_POLL_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +88,8 @@ def _boot_id() -> str:
 class ServiceState:
     """One service as its supervisor sees it.
 
-    ``phase`` is starting, ready, restarting, failed or stopped, and unreachable where Docker is
-    away; ``reason`` says why it last ended.
+    ``phase`` is starting, ready, stuck (it does not answer any more), restarting, failed or
+    stopped, and unreachable where Docker is away; ``reason`` says why it last ended.
     """
 
     name: str
@@ -111,9 +114,12 @@ class RunState:
     services: tuple[ServiceState, ...]
     settings_digest: str = ""
 
-    def with_service(self, service: ServiceState) -> RunState:
-        others = tuple(service if s.name == service.name else s for s in self.services)
-        return replace(self, services=others)
+    def is_same(self, other: RunState | None) -> bool:
+        """Whether ``other`` is this run, at another moment: a later one was started by somebody."""
+        return other is not None and (self.started, self.supervisor) == (
+            other.started,
+            other.supervisor,
+        )
 
 
 def write_run(path: Path, run: RunState) -> None:
@@ -167,32 +173,90 @@ def marked_processes(project: Path) -> list[psutil.Process]:
     return found
 
 
-@contextmanager
-def exclusive(path: Path, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
-    """Hold the project's lock; the kernel frees it when its holder dies.
+def keep_settings(paths: Paths) -> Path:
+    """Copy ``.env`` to where the run that begins now keeps it, for its owner only.
 
-    Raises :class:`AlreadyRunning` that names the holder when it isn't free in time.
+    Raises :class:`OSError`.
+    """
+    kept = paths.run_settings
+    kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = kept.with_suffix(".new")
+    try:
+        text = paths.env_file.read_bytes()
+    except FileNotFoundError:
+        text = b""  # every setting has its default, or comes from the environment
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(text)
+    draft.replace(kept)
+    return kept
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds the project's lock: a command (``up``, ``down``) and its process."""
+
+    command: str
+    process: ProcessId
+
+
+@contextmanager
+def exclusive(
+    path: Path,
+    command: str,
+    *,
+    timeout_s: float = LOCK_TIMEOUT_S,
+    on_wait: Callable[[Holder], None] = lambda _: None,
+) -> Iterator[None]:
+    """Hold the project's lock for ``command``; the kernel frees it when its holder dies.
+
+    ``on_wait`` is told once who holds it, if it has to be waited for. Raises
+    :class:`AlreadyRunning` that names the holder when it isn't free in time.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        deadline = time.monotonic() + timeout_s
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as exc:
-                if time.monotonic() > deadline:
-                    holder = os.pread(descriptor, 64, 0).decode(errors="replace").strip() or "?"
-                    raise AlreadyRunning(
-                        tr(
-                            "another `up` or `down` is at work in this project (pid {holder})",
-                            holder=holder,
-                        ),
-                        hint=tr("Wait for it, or end it: kill {holder}", holder=holder),
-                    ) from exc
-                time.sleep(0.1)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        _wait_for_lock(descriptor, time.monotonic() + timeout_s, on_wait)
+        holder = orjson.dumps(asdict(Holder(command, ProcessId.of(os.getpid()))))
+        with suppress(OSError):  # a full disk: then the next one cannot tell whom it waits for
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, holder, 0)
         yield
     finally:
         os.close(descriptor)
+
+
+def _wait_for_lock(descriptor: int, deadline: float, on_wait: Callable[[Holder], None]) -> None:
+    told = False
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            holder = _holder(descriptor)
+            if holder is not None and not told:
+                told = True
+                on_wait(holder)
+            if time.monotonic() > deadline:
+                command = holder.command if holder else "up` or `down"
+                pid = holder.process.pid if holder else "?"
+                raise AlreadyRunning(
+                    tr(
+                        "another `{command}` is at work in this project (pid {pid})",
+                        command=command,
+                        pid=pid,
+                    ),
+                    hint=tr("Wait for it, or end it: kill {pid}", pid=pid),
+                ) from exc
+            time.sleep(LOCK_POLL_S)
+        else:
+            return
+
+
+def _holder(descriptor: int) -> Holder | None:
+    """Who wrote itself into the lock, if that process lives: an earlier holder's name stands there
+    until the next one has written its own."""
+    try:
+        data = orjson.loads(os.pread(descriptor, 1024, 0))
+        holder = Holder(str(data["command"]), ProcessId(**data["process"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return holder if holder.process.process() is not None else None

@@ -12,7 +12,7 @@ import psutil
 from local_ai_suite.messages import say, tr, translated
 from local_ai_suite.messages.width import ljust, width
 from local_ai_suite.stack import probe
-from local_ai_suite.stack.services import READY_PATHS
+from local_ai_suite.stack.phases import INFERENCE, service_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -71,7 +71,7 @@ def report(
         return StackReport(None, None, address, 0.0, (), ())
     now = time.time()
     services = tuple(_service(state, now, run.runtime) for state in run.services)
-    engine = next((s for s in run.services if s.name == "inference"), None)
+    engine = next((s for s in run.services if s.name == INFERENCE.name), None)
     models = engine_models(engine.port, key) if engine and engine.phase == "ready" else ()
     return StackReport(
         run.runtime, run.stack_phase, address, now - run.started, services, models, watched
@@ -86,13 +86,15 @@ def engine_models(port: int, key: str | None) -> tuple[dict[str, Any], ...]:
 
 def _service(state: ServiceState, now: float, runtime: str) -> ServiceReport:
     process = state.process.process() if state.process else None
-    phase = state.phase
-    if runtime == "native" and phase in {"ready", "starting"} and process is None:
+    phase, reason = state.phase, state.reason
+    if runtime == "native" and phase in {"ready", "starting", "stuck"} and process is None:
         phase = "dead"  # its supervisor has not seen it yet, or is gone itself
-    elif phase == "ready":
-        answer = probe.ask(state.port, READY_PATHS[state.name], timeout_s=READY_TIMEOUT_S)
-        if answer is None or answer[0] != http.client.OK:
-            phase = "not answering"
+    elif phase in {"ready", "stuck"}:
+        path = service_named(state.name).alive_path
+        answer = probe.ask(state.port, path, timeout_s=READY_TIMEOUT_S)
+        answered = answer is not None and answer[0] == http.client.OK
+        phase = "ready" if answered else "stuck"
+        reason = reason if answered else tr("it does not answer")
     return ServiceReport(
         name=state.name,
         phase=phase,
@@ -101,7 +103,7 @@ def _service(state: ServiceState, now: float, runtime: str) -> ServiceReport:
         seconds=max(0.0, now - state.since),
         memory=_tree_memory(process) if process else state.memory,
         restarts=state.restarts,
-        reason=state.reason,
+        reason=reason,
     )
 
 

@@ -1,16 +1,18 @@
 """``python -m local_ai_suite.stack.supervisor PHASE``: keeps a phase's services running natively.
 
 One process per run, detached from the terminal, and the only writer of the run file. It starts the
-services in order, watches them, starts a dead one again within a bounded budget, and on SIGTERM
-stops them in reverse order, each with its whole process tree.
+services in order, asks each whether it still answers, starts one that died or hangs again (see
+``process/restarts.py``), and on SIGTERM stops them in reverse order, each with its whole process
+tree. A service that is restarted has the settings that the run began with.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import os
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -20,221 +22,140 @@ import psutil
 
 from local_ai_suite.log import log_to_stderr
 from local_ai_suite.paths import Paths, find_paths
+from local_ai_suite.process import (
+    ChildProcess,
+    Exit,
+    Health,
+    Keeper,
+    OwnLog,
+    answers,
+    end_all,
+    spawner,
+)
+from local_ai_suite.process.restarts import SERVICE
 from local_ai_suite.settings import load_settings
-from local_ai_suite.stack import probe
-from local_ai_suite.stack.restarts import RestartBudget
-from local_ai_suite.stack.services import ServiceSpec, phase_services
+from local_ai_suite.stack.services import ServiceSpec, native_services
 
+from .disk import disk_trouble
 from .state import MARKER, ProcessId, RunState, ServiceState, marked_processes, write_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+    from collections.abc import Callable, Iterable
 
 log = logging.getLogger(__name__)
 
 MASTER_KEY_VARIABLE = "LITELLM_MASTER_KEY"
-# Death is seen within this; polling two pids costs nothing.
-TICK_S = 0.1
-# Between two questions whether a starting service is ready.
-READY_EVERY_S = 0.1
+# A hanging service is known after 5 + 3 * 6 + 2 * 0.5 = 24 s at most. A service that is up answers
+# from memory; 6 s three times over is no load, however busy the machine is.
+HEALTH = Health(every=5.0, within=6.0, misses=3, stop_seconds=2.0)
 # A service stops its engines first (10 s, see the working agreement of the services), then itself.
 STOP_GRACE_S = 15.0
-KILL_WAIT_S = 5.0
-# One service's log; emptied when it grows past this, so that a busy gateway can't fill a disk.
-LARGEST_LOG_BYTES = 64 * 1024 * 1024
+# What a service that died left behind gets this long before it is killed.
+ORPHAN_GRACE_S = 2.0
+# A run file that could not be written (a full disk) is tried again this often.
+WRITE_AGAIN_S = 1.0
 REASON_LINES = 5
 
 
 class Supervised:
-    """One service and its process; :meth:`tick` is the only place that changes its state."""
+    """One service: the keeper of its process, and what the run file tells of it."""
 
-    def __init__(self, spec: ServiceSpec, paths: Paths) -> None:
+    def __init__(self, spec: ServiceSpec, paths: Paths, on_change: Callable[[], None]) -> None:
         self.spec = spec
-        self.log_file = paths.logs / f"{spec.name}.log"
         self.state = ServiceState(spec.name, spec.port, "stopped")
-        self._project = paths.project
+        self._paths = paths
+        self._log_file = paths.logs / f"{spec.name}.log"
         self._environment = {**os.environ, **spec.environment, MARKER: str(paths.project)}
-        self._process: subprocess.Popen[bytes] | None = None
-        self._budget = RestartBudget()
-        self._next_start = 0.0
-        self._next_probe = 0.0
-        self._deadline = 0.0
-        self._was_ready = False
-
-    def start(self) -> None:
-        descriptor = os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            self._process = subprocess.Popen(
-                self.spec.command,
-                stdin=subprocess.DEVNULL,
-                stdout=descriptor,
-                stderr=descriptor,
-                env=self._environment,
-                start_new_session=True,
-            )
-        finally:
-            os.close(descriptor)
-        now = time.monotonic()
-        self._deadline = now + self.spec.ready_timeout_s
-        self._next_probe = now
-        self.state = replace(
-            self.state,
-            phase="starting",
-            process=ProcessId.of(self._process.pid),
-            since=time.time(),
+        self._on_change = on_change
+        self.keeper = Keeper(
+            self._make,
+            SERVICE,
+            must_start=True,
+            after_end=self._after_end,
+            on_change=self._changed,
         )
-        log.info("%s started, pid %d", self.spec.name, self._process.pid)
 
-    def tick(self, now: float) -> None:
-        if self.state.phase == "restarting" and now >= self._next_start:
-            try:
-                self.start()
-            except OSError as exc:  # no more processes or memory: that passes, or the budget ends
-                self._not_running(f"cannot be started: {exc}", now)
-        if self._process is None:
-            return
-        if (code := self._process.poll()) is not None:
-            self._died(code, now)
-        elif self.state.phase == "starting" and now >= self._next_probe:
-            self._ask_ready(now)
-        self._bound_log()
+    def _make(self, changed: Callable[[], None]) -> ChildProcess:
+        spec = self.spec
+        return ChildProcess(
+            "it",  # the reason of an end stands behind the service's name
+            spec.command,
+            probe=lambda: answers(spec.port, spec.ready_path, HEALTH.within),
+            alive=lambda: answers(spec.port, spec.alive_path, HEALTH.within),
+            ready_seconds=spec.ready_timeout_s,
+            env=self._environment,
+            # It goes on, and goes on telling, when this supervisor is killed.
+            output=OwnLog(self._log_file),
+            spawn=spawner(dies_with_us=False),
+            stop_seconds=STOP_GRACE_S,
+            health=HEALTH,
+            on_change=changed,
+        )
 
-    def _ask_ready(self, now: float) -> None:
-        answer = probe.ask(self.spec.port, self.spec.ready_path, timeout_s=1.0)
-        if answer is not None and answer[0] == 200:
-            self._was_ready = True
-            self.state = replace(self.state, phase="ready", since=time.time())
-            log.info("%s is ready", self.spec.name)
-        elif now > self._deadline:
-            reason = f"not ready within {self.spec.ready_timeout_s:.0f} s"
-            log.error("%s: %s", self.spec.name, reason)
-            self.stop()
-            self.state = replace(self.state, phase="failed", reason=reason)
+    def _changed(self) -> None:
+        keeper, before = self.keeper, self.state
+        child = keeper.child
+        pid = child.pid if child is not None and child.exit is None else None
+        if pid is None:
+            process = None
+        elif before.process is not None and before.process.pid == pid:
+            process = before.process
         else:
-            self._next_probe = now + READY_EVERY_S
-
-    def _died(self, code: int, now: float) -> None:
-        end_tree(self._orphans())
-        self._process = None
-        self._not_running(_describe_exit(code), now)
-
-    def _not_running(self, reason: str, now: float) -> None:
-        delay = self._budget.next_delay(now) if self._was_ready else None
-        if delay is None:
-            why = "" if self._was_ready else " before it was ready"
-            self.state = replace(
-                self.state,
-                phase="failed",
-                process=None,
-                reason=f"{reason}{why}{self._last_words()}",
-            )
-            log.error("%s failed: %s", self.spec.name, self.state.reason)
-            return
-        self._budget = self._budget.spend(now)
-        self._next_start = now + delay
+            process = _identity(pid)
         self.state = replace(
-            self.state,
-            phase="restarting",
-            process=None,
-            restarts=self.state.restarts + 1,
-            reason=reason,
+            before,
+            phase=keeper.phase.value,
+            process=process,
+            since=before.since if keeper.phase == before.phase else time.time(),
+            restarts=keeper.restarts,
+            reason=keeper.reason,
         )
-        log.warning("%s died (%s); starting it again in %.1f s", self.spec.name, reason, delay)
+        if keeper.phase != before.phase:
+            log.info("%s: %s%s", self.spec.name, keeper.phase.value, _because(self.state))
+        self._on_change()
 
-    def stop(self) -> None:
-        """End the service and everything it started; bounded, also when it ignores SIGTERM."""
-        if self._process is not None and self._process.poll() is None:
-            tree = _tree(self._process.pid)
-            self._process.terminate()
-            try:
-                self._process.wait(STOP_GRACE_S)
-            except subprocess.TimeoutExpired:
-                log.warning("%s ignored SIGTERM for %.0f s", self.spec.name, STOP_GRACE_S)
-            end_tree(tree)
-            try:
-                self._process.wait(KILL_WAIT_S)
-            except subprocess.TimeoutExpired:  # it waits for a device or a disk
-                log.warning("%s (pid %d) does not end", self.spec.name, self._process.pid)
-        self._process = None
-        self.state = replace(self.state, phase="stopped", process=None, since=time.time())
+    async def _after_end(self, ended: Exit) -> str:
+        """End what the dead service left behind; why it died."""
+        await asyncio.to_thread(self._end_orphans)
+        trouble = await asyncio.to_thread(disk_trouble, self._paths.state)
+        child = self.keeper.child
+        if trouble:  # and its last words could not be written
+            return f"{ended.reason}; {trouble}"
+        if child is None or (child.ready_at is not None and (ended.code or 0) <= 0):
+            return ended.reason
+        words = child.log_tail(REASON_LINES)
+        early = " before it was ready" if child.ready_at is None and ended.code is not None else ""
+        return f"{ended.reason}{early}" + (": " + " | ".join(words) if words else "")
 
-    def _orphans(self) -> list[psutil.Process]:
-        """What the dead service left behind: processes of this run that are nobody's child here.
+    def _end_orphans(self) -> None:
+        """End the processes of this run that are nobody's child here.
 
         Not by session: engines have sessions of their own. (On Linux the kernel ends them too.)
         """
         found = []
-        for process in marked_processes(self._project):
-            try:
+        for process in marked_processes(self._paths.project):
+            with contextlib.suppress(psutil.Error):
                 if os.getpid() not in {parent.pid for parent in process.parents()}:
                     found.append(process)
-            except psutil.Error:
-                continue
-        return found
-
-    def _last_words(self) -> str:
-        lines = tail(self.log_file, REASON_LINES)
-        return ": " + " | ".join(lines) if lines else ""
-
-    def _bound_log(self) -> None:
-        try:
-            if self.log_file.stat().st_size > LARGEST_LOG_BYTES:
-                os.truncate(self.log_file, 0)  # opened with O_APPEND, so writing goes on
-        except OSError:
-            pass
+        end_all(found, ORPHAN_GRACE_S)
 
 
-def _describe_exit(code: int) -> str:
-    if code < 0:
-        try:
-            return f"killed by {signal.Signals(-code).name}"
-        except ValueError:
-            return f"killed by signal {-code}"
-    return f"exit code {code}"
+def _because(state: ServiceState) -> str:
+    return f" ({state.reason})" if state.reason and state.phase != "ready" else ""
 
 
-def _tree(pid: int) -> list[psutil.Process]:
+def _identity(pid: int) -> ProcessId | None:
     try:
-        process = psutil.Process(pid)
-        return [*process.children(recursive=True), process]
-    except psutil.Error:
-        return []
-
-
-def end_tree(processes: Iterable[psutil.Process], grace_s: float = 2.0) -> None:
-    """SIGTERM, a short wait, SIGKILL; processes that are gone already are fine."""
-    alive = list(processes)
-    for process in alive:
-        try:
-            process.terminate()
-        except psutil.Error:
-            continue
-    _, alive = psutil.wait_procs(alive, timeout=grace_s)
-    for process in alive:
-        try:
-            process.kill()
-        except psutil.Error:
-            continue
-    psutil.wait_procs(alive, timeout=KILL_WAIT_S)
-
-
-def tail(path: Path, lines: int) -> list[str]:
-    """The last non-empty ``lines`` of a text file, read from its end."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 16_384))
-            text = file.read().decode("utf-8", errors="replace")
-    except OSError:
-        return []
-    return [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
+        return ProcessId.of(pid)
+    except psutil.Error:  # it has ended already
+        return None
 
 
 class Supervisor:
     """Runs the services of one phase until told to stop."""
 
     def __init__(self, specs: Iterable[ServiceSpec], paths: Paths, phase: str, digest: str) -> None:
-        self._services = [Supervised(spec, paths) for spec in specs]
+        self.services = [Supervised(spec, paths, self._service_changed) for spec in specs]
         self._paths = paths
         self._run = RunState(
             runtime="native",
@@ -244,38 +165,53 @@ class Supervisor:
             services=(),
             settings_digest=digest,
         )
-        self._stopping = False
+        self._changed = asyncio.Event()
+        self._stop_asked = asyncio.Event()
         self._unwritten: str | None = None  # why the run file is behind
 
-    def stop_soon(self, *_: object) -> None:
-        self._stopping = True
+    def stop_soon(self) -> None:
+        """Make :meth:`run` stop everything and return; to be called on its event loop."""
+        self._stop_asked.set()
+        self._changed.set()
 
-    def run(self) -> None:
-        """Start, watch, stop. Returns when everything has ended."""
+    async def run(self) -> None:
+        """Start, watch, stop. Returns when everything has ended.
+
+        Raises :class:`OSError` when the run file cannot be written at the start: nobody could find
+        what runs.
+        """
         try:
-            for service in self._services:
-                service.start()
-                self._publish(must=True)
-            while not self._stopping:
-                now = time.monotonic()
-                for service in self._services:
-                    service.tick(now)
+            for service in self.services:
+                service.keeper.start()
+            self._publish(must=True)
+            while not self._stop_asked.is_set():
+                await self._until_something_changes()
                 self._publish()
-                time.sleep(TICK_S)
         finally:
-            for service in reversed(self._services):
-                service.stop()
+            for service in reversed(self.services):
+                await service.keeper.stop()
                 self._publish()
-            end_tree(p for p in marked_processes(self._paths.project) if p.pid != os.getpid())
+            rest = [p for p in marked_processes(self._paths.project) if p.pid != os.getpid()]
+            await asyncio.to_thread(end_all, rest, ORPHAN_GRACE_S)
             self._paths.run_file.unlink(missing_ok=True)
+
+    def _service_changed(self) -> None:
+        self._changed.set()
+
+    async def _until_something_changes(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WRITE_AGAIN_S if self._unwritten else None):
+                await self._changed.wait()
+        self._changed.clear()
 
     def _publish(self, *, must: bool = False) -> None:
         """Write the run file when something changed.
 
         A full disk must not end what runs: it is tried again, and said once.
         """
-        run = replace(self._run, services=tuple(service.state for service in self._services))
+        run = replace(self._run, services=tuple(service.state for service in self.services))
         if run == self._run:
+            self._unwritten = None
             return
         try:
             write_run(self._paths.run_file, run)
@@ -289,18 +225,18 @@ class Supervisor:
             self._run, self._unwritten = run, None
 
 
-def main() -> None:
+async def main() -> None:
+    """Supervise the phase of the command line until SIGTERM."""
     phase, digest = sys.argv[1], sys.argv[2]
-    log_to_stderr()
     paths = find_paths()
-    settings = load_settings(paths)
-    specs = phase_services(phase, settings, os.environ[MASTER_KEY_VARIABLE])
+    specs = native_services(phase, load_settings(paths), os.environ[MASTER_KEY_VARIABLE])
     supervisor = Supervisor(specs, paths, phase, digest)
-    signal.signal(signal.SIGTERM, supervisor.stop_soon)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the terminal that ran `up`
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal ends nothing
-    supervisor.run()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, supervisor.stop_soon)
+    await supervisor.run()
 
 
 if __name__ == "__main__":
-    main()
+    log_to_stderr()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the terminal that ran `up`
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal ends nothing
+    asyncio.run(main())
