@@ -139,6 +139,36 @@ def test_a_key_is_asked_for_when_it_is_required(start: Callable[..., Service]) -
     assert "POST" in preflight.headers["access-control-allow-methods"]
 
 
+def test_an_allowed_page_gets_a_whole_preflight_and_may_read_that_its_key_is_wrong(
+    start: Callable[..., Service],
+) -> None:
+    service = start(
+        REQUIRE_KEY="true",
+        LITELLM_MASTER_KEY="sk-correct-horse",
+        ALLOWED_ORIGINS="https://chat.example,chrome-extension://*",
+    )
+    for origin in ("https://chat.example", "chrome-extension://abcdef"):
+        page = {"Origin": origin}
+        asked = {
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "authorization, x-stainless-os",
+        }
+        preflight = service.client.options("/v1/chat/completions", headers=page | asked)
+        assert preflight.status_code == 204
+        assert preflight.headers["access-control-allow-origin"] == origin
+        assert "POST" in preflight.headers["access-control-allow-methods"]
+        allowed = preflight.headers["access-control-allow-headers"]
+        assert allowed == "authorization, x-stainless-os"
+        refused = service.client.get("/v1/models", headers=page)
+        assert refused.status_code == 401
+        assert refused.headers["access-control-allow-origin"] == origin
+    evil = {"Origin": "https://evil.example"}
+    preflight = service.client.options("/v1/chat/completions", headers=evil | asked)
+    assert preflight.status_code == 403
+    assert "access-control-allow-origin" not in preflight.headers
+    assert "add https://evil.example to ALLOWED_ORIGINS" in preflight.json()["error"]["message"]
+
+
 def test_the_engine_behind_takes_only_its_own_key_and_shows_it_to_nobody(shared: Service) -> None:
     shared.chat()
     pid = shared.running()["pid"]

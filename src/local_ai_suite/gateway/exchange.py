@@ -27,7 +27,7 @@ from local_ai_suite.gateway.protocols.gather import (
     as_stream,
     carries,
 )
-from local_ai_suite.wire.upstream import HOP_BY_HOP, UpstreamError, UpstreamGarbage
+from local_ai_suite.wire.upstream import UpstreamError, UpstreamGarbage, forwardable
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -54,20 +54,20 @@ _WHOLE_TYPE = (b"content-type", b"application/json; charset=utf-8")  # llama.cpp
 _ERROR_TYPE = (b"content-type", b"application/json")
 # Of the client's headers these stay here: what belongs to the connection, what the guard has
 # checked, and what names the client's own key.
-_KEPT_BACK = HOP_BY_HOP | {
+_KEPT_BACK = frozenset({
     b"host", b"content-length", b"expect", b"origin", b"referer", b"cookie", b"authorization",
     b"x-api-key", b"x-litellm-api-key", b"api-key", b"accept-encoding", b"x-request-id",
     b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto",
-}  # fmt: skip
+})  # fmt: skip
 # Not passed on: what the server sets itself, and the engine's CORS (it reflects any origin).
-_DROPPED = HOP_BY_HOP | {
+_DROPPED = frozenset({
     b"content-length", b"server", b"date", b"x-request-id", b"server-timing",
     b"access-control-allow-origin", b"access-control-allow-credentials",
     b"access-control-allow-methods", b"access-control-allow-headers",
     b"access-control-expose-headers", b"access-control-max-age", b"vary", b"cache-control",
     b"x-accel-buffering",
     b"x-litellm-model-api-base",  # an internal address
-}  # fmt: skip
+})  # fmt: skip
 # llama.cpp's last event when it fails; inside a JSON string a quote or a line break is escaped.
 _ERROR_EVENT = re.compile(rb'(?:\A|\n\n)(data: ?\{"error":|event: ?error\n)')
 _UNBUFFERED = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
@@ -164,7 +164,7 @@ class Exchange:
     # To the client
 
     async def _pass_on(self, reply: wire.Exchange, gathered: Gathered | None) -> None:
-        headers = [pair for pair in reply.headers if pair[0] not in _DROPPED]
+        headers = forwardable(reply.headers, _DROPPED)
         content_type = next((v for n, v in headers if n == b"content-type"), b"")
         if reply.status >= 400:
             body = await reply.read_all(MAX_ERROR)
@@ -335,7 +335,7 @@ class Exchange:
 
 def forwarded(call: Call, api_key: str | None, headers: Headers) -> Pairs:
     """The client's headers for the upstream, with the upstream's own key."""
-    sent = [pair for pair in headers if pair[0] not in _KEPT_BACK]
+    sent = forwardable(headers, _KEPT_BACK)
     sent.append((b"x-request-id", call.request_id.encode("ascii")))
     if api_key:
         sent.append((b"authorization", b"Bearer " + api_key.encode()))

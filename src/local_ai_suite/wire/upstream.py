@@ -482,14 +482,17 @@ class _Connection(asyncio.Protocol):
             self.complete = True
 
 
-def forwardable(headers: Iterable[tuple[bytes, bytes]], without: frozenset[bytes]) -> Headers:
+def forwardable(
+    headers: Iterable[tuple[bytes, bytes]], without: frozenset[bytes]
+) -> list[tuple[bytes, bytes]]:
     """``headers`` without hop-by-hop ones and those in ``without``, for the other side.
 
     Also without those that ``Connection`` names as meant for this hop only (RFC 9110, 7.6.1).
     """
     headers = list(headers)
-    dropped = HOP_BY_HOP | without
+    kept = [pair for pair in headers if pair[0] not in HOP_BY_HOP and pair[0] not in without]
     for name, value in headers:
         if name == b"connection":
-            dropped |= {token.strip().lower() for token in value.split(b",")}
-    return [pair for pair in headers if pair[0] not in dropped]
+            named = {token.strip().lower() for token in value.split(b",")}
+            kept = [pair for pair in kept if pair[0] not in named]
+    return kept
