@@ -36,7 +36,7 @@ import psutil
 from bench_engine import native_engine
 from local_ai_suite.catalog.catalog import configured_models
 from local_ai_suite.demo import write_scripted_gguf
-from local_ai_suite.engine.planning import FitPlanner
+from local_ai_suite.engine.placement import FitPlanner
 from local_ai_suite.engine.server import EngineApp
 from local_ai_suite.engine.service import EngineService
 from local_ai_suite.hardware import detect

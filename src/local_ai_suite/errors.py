@@ -1,4 +1,4 @@
-"""Every error that the suite raises on purpose.
+"""The errors that the suite raises on purpose: their root, and those that rooms share.
 
     SuiteError
     ├── UsageError            a command was called with words that don't fit          exit 2
@@ -22,6 +22,9 @@
     ├── DiskError             a file of the suite cannot be read or written           exit 74
     ├── ApprovalError         an action is not approved, expired, or was changed      exit 8
     └── NotBuiltYet           a later phase                                           exit 9
+
+A room adds errors of its own below these, or below the root, where nobody else names them
+(``wire.asgi.BodyError``, ``gateway.limits.RateLimited``).
 
 Foreign errors are mapped where they come in, with ``raise ... from exc``. An unexpected exception
 is a defect: the command line prints one line with the log file's path and exits with 70.
@@ -62,6 +65,8 @@ class SuiteError(Exception):
 
 
 class UsageError(SuiteError):
+    """A command was called with words that don't fit, or a request was."""
+
     code = "usage"
     exit_code = 2
     http_status = 400
@@ -75,60 +80,84 @@ class SettingsError(SuiteError):
 
 
 class ModelError(SuiteError):
+    """A model file is missing, broken or of no use for what is asked of it."""
+
     code = "model"
     exit_code = 4
 
 
 class GgufError(ModelError):
+    """A file's bytes are not a valid GGUF. ``details``: ``path``, and ``offset`` in bytes."""
+
     code = "gguf_invalid"
 
 
 class FitError(SuiteError):
+    """What is planned needs more memory than there is."""
+
     code = "does_not_fit"
     exit_code = 4
     http_status = 503
 
 
 class EngineError(SuiteError):
+    """The inference engine failed."""
+
     code = "engine"
     exit_code = 5
     http_status = 502
 
 
 class EngineNotFound(EngineError):
+    """No engine is to be had on this machine."""
+
     code = "engine_not_found"
 
 
 class LoadFailed(EngineError):
+    """A model did not load. ``details``: ``log``, the last lines of the engine's log."""
+
     code = "load_failed"
     http_status = 503
 
 
 class GatewayError(SuiteError):
+    """The gateway failed, or its configuration is wrong."""
+
     code = "gateway"
     exit_code = 5
 
 
 class StackError(SuiteError):
+    """A service did not start, stop or answer."""
+
     code = "stack"
     exit_code = 6
 
 
 class PortInUse(StackError):
+    """Somebody else holds a port that a service wants."""
+
     code = "port_in_use"
 
 
 class AlreadyRunning(StackError):
+    """Another ``up`` or ``down`` is at work in this project."""
+
     code = "already_running"
 
 
 class NetworkError(SuiteError):
+    """A download or a request failed."""
+
     code = "network"
     exit_code = 7
     http_status = 502
 
 
 class NoServer(NetworkError):
+    """Nothing answers at the address."""
+
     code = "no_server"
 
 
@@ -146,10 +175,14 @@ class ContextOverflow(RequestRefused):
 
 
 class BadAnswer(NetworkError):
+    """An answer came and cannot be used: cut short, not JSON, without sense."""
+
     code = "bad_answer"
 
 
 class HistoryError(SuiteError):
+    """The assistant's conversations cannot be read or written."""
+
     code = "history"
 
 
@@ -186,12 +219,16 @@ _NOT_YOURS = tr(
 
 
 class ApprovalError(SuiteError):
+    """An action is not approved, its approval expired, or it was changed since."""
+
     code = "approval"
     exit_code = 8
     http_status = 403
 
 
 class NotBuiltYet(SuiteError):
+    """A later phase brings it."""
+
     code = "not_built_yet"
     exit_code = 9
     http_status = 501

@@ -41,14 +41,17 @@ class Paths:
 
     @property
     def env_file(self) -> Path:
+        """The project's settings."""
         return self.settings_file or self.project / ".env"
 
     @property
     def env_example(self) -> Path:
+        """What a fresh ``.env`` is copied from."""
         return self.project / ".env.example"
 
     @property
     def models_toml(self) -> Path:
+        """More models than ``.env`` names, and how each is loaded."""
         return self.project / "models.toml"
 
     @property
@@ -58,22 +61,27 @@ class Paths:
 
     @property
     def gateway_config(self) -> Path:
+        """The gateway's ``model_list``, in LiteLLM's format."""
         return self.services / "api-gateway" / "config.p1.yaml"
 
     @property
     def compose_dir(self) -> Path:
+        """The folder of the Compose files."""
         return self.project / "docker"
 
     @property
     def cache(self) -> Path:
+        """What can be made again at any time."""
         return self.project / ".cache"
 
     @property
     def logs(self) -> Path:
+        """The folder of the services' logs."""
         return self.state / "logs"
 
     @property
     def run_file(self) -> Path:
+        """What runs now, written by ``up`` and the supervisor."""
         return self.state / "run.json"
 
     @property
@@ -88,6 +96,7 @@ class Paths:
 
     @property
     def lock_file(self) -> Path:
+        """Held by whoever starts or stops the stack."""
         return self.state / "lock"
 
     @property

@@ -34,6 +34,7 @@ class Result:
     exit_code: int = 0
 
     def as_json(self) -> str:
+        """The envelope of a command that ended, as one line of JSON."""
         return _dump(
             {
                 "ok": self.exit_code == 0,
@@ -45,6 +46,7 @@ class Result:
 
 
 def error_as_json(command: str, error: SuiteError) -> str:
+    """The envelope of a command that failed, as one line of JSON."""
     return _dump({"ok": False, "command": command, "error": error.as_dict(), "warnings": []})
 
 

@@ -10,9 +10,9 @@ import pytest
 from doc_pages.clients import EXAMPLE
 from local_ai_suite.client import Model
 from local_ai_suite.connect import formats, table, tunnels, values
+from local_ai_suite.connect.editor import Editor, Home, windows_profile
 from local_ai_suite.connect.processes import is_running
-from local_ai_suite.connect.serving import KEY_VARIABLE, Facts, read_facts
-from local_ai_suite.connect.target import Client, Home, windows_profile
+from local_ai_suite.connect.serving import KEY_VARIABLE, Endpoint, read_endpoint
 from local_ai_suite.errors import UsageError
 
 DOCS = Path(__file__).parents[2] / "docs" / "clients"
@@ -31,8 +31,8 @@ FULL = [
 ]
 
 
-def facts_of(models: list[Model], *, key_needed: bool = False) -> Facts:
-    return read_facts(models, BASE, key_needed=key_needed)
+def facts_of(models: list[Model], *, key_needed: bool = False) -> Endpoint:
+    return read_endpoint(models, BASE, key_needed=key_needed)
 
 
 RUNNING = {
@@ -44,11 +44,11 @@ WITH_FILES = [client for client in table.CLIENTS if client.files]
 
 
 def test_facts_come_from_what_is_running() -> None:
-    facts = RUNNING["all"]
-    assert (facts.chat.context, facts.code.context) == (8192, 32_768)
-    assert facts.chat.output == 2048
-    assert facts.fim_name == "qwen2.5-coder"
-    assert facts.embed == "local-embed"
+    endpoint = RUNNING["all"]
+    assert (endpoint.chat.context, endpoint.code.context) == (8192, 32_768)
+    assert endpoint.chat.output == 2048
+    assert endpoint.fim_name == "qwen2.5-coder"
+    assert endpoint.embed == "local-embed"
     alone = RUNNING["one model, nothing told"]
     assert alone.models == (alone.chat,)
     assert (alone.chat.context, alone.chat.output, alone.fim_name) == (None, None, None)
@@ -59,12 +59,12 @@ def test_facts_come_from_what_is_running() -> None:
 @pytest.mark.parametrize("running", RUNNING)
 @pytest.mark.parametrize("client", WITH_FILES, ids=lambda client: client.id)
 def test_what_is_written_reads_back_and_is_written_once(
-    client: Client, running: str, tmp_path: Path
+    client: Editor, running: str, tmp_path: Path
 ) -> None:
-    facts, targets = RUNNING[running], 0
+    endpoint, targets = RUNNING[running], 0
     for file in client.files:
-        text, _ = formats.apply(file.format, "", file.edits(facts))
-        assert formats.apply(file.format, text, file.edits(facts))[0] == text
+        text, _ = formats.apply(file.format, "", file.edits(endpoint))
+        assert formats.apply(file.format, text, file.edits(endpoint))[0] == text
         assert "None" not in text
         assert "null" not in text  # what nobody told is left out
         data = formats.load(file.format, text)
@@ -73,13 +73,13 @@ def test_what_is_written_reads_back_and_is_written_once(
             targets += 1
             target = file.target(data)
             assert target.base_url == BASE
-            assert target.model in {served.id for served in facts.models}
+            assert target.model in {served.id for served in endpoint.models}
         assert str(file.paths(Home(tmp_path, {}))[0]).startswith(str(tmp_path))
     assert targets == 1
 
 
 @pytest.mark.parametrize("client", WITH_FILES, ids=lambda client: client.id)
-def test_with_a_key_no_file_holds_it_nor_a_placeholder(client: Client) -> None:
+def test_with_a_key_no_file_holds_it_nor_a_placeholder(client: Editor) -> None:
     text = "".join(
         formats.apply(file.format, "", file.edits(RUNNING["key"]))[0] for file in client.files
     )

@@ -10,7 +10,7 @@ import pytest
 from local_ai_suite.catalog.catalog import Catalog, ModelEntry
 from local_ai_suite.cli.doctor import as_text
 from local_ai_suite.demo import Script, write_scripted_gguf
-from local_ai_suite.doctor import Facts, Report, examine, machine, preflight, project, tools
+from local_ai_suite.doctor import Report, Snapshot, examine, machine, preflight, project, tools
 from local_ai_suite.doctor.check import Check
 from local_ai_suite.doctor.snapshot import DockerFacts, Folder, PortFact
 from local_ai_suite.engine.pace import Speed
@@ -42,7 +42,7 @@ def facts(paths: Paths, tmp_path: Path):
     model = write_scripted_gguf(tmp_path / "model.gguf")
     entry = ModelEntry(("local-chat", "local-code"), read_gguf(model), "chat", "it is the only one")
 
-    def make(**changes: object) -> Facts:
+    def make(**changes: object) -> Snapshot:
         good = {
             "settings": Settings(),
             "env_mode": 0o600,
@@ -56,7 +56,7 @@ def facts(paths: Paths, tmp_path: Path):
             "docker": DockerFacts(trouble=StackError("docker is not installed", hint="")),
             "versions": {"local-ai-suite": "0.1.0", "litellm": "1.106.2", "xllamacpp": "2026.10"},
         }
-        return Facts(paths=paths, **{**good, **changes})
+        return Snapshot(paths=paths, **{**good, **changes})
 
     return make
 

@@ -14,7 +14,7 @@ from local_ai_suite.demo import write_scripted_gguf
 from local_ai_suite.engine.command import SPIN_COUNT, arguments, environment
 from local_ai_suite.engine.embedded import FLAGS, BadFlag, apply_flags
 from local_ai_suite.engine.llama_server import STALL_SECONDS, STALL_SECONDS_GPU, stall_bound
-from local_ai_suite.engine.planning import FitPlanner
+from local_ai_suite.engine.placement import FitPlanner
 from local_ai_suite.engine.readback import (
     Actual,
     Expected,

@@ -151,7 +151,7 @@ class World:
         self.pool = Pool(
             entries,  # type: ignore[arg-type]
             capacity=CAPACITY,
-            planner=self._plan,
+            placer=self._plan,
             launch=self._launch,
             keep_alive=30.0,
             clock=self.time,

@@ -13,7 +13,7 @@ import pytest
 from fit_models import Model, mamba_block, transformer
 from local_ai_suite.catalog.catalog import configured_models
 from local_ai_suite.demo import write_scripted_gguf
-from local_ai_suite.engine.planning import FitPlanner
+from local_ai_suite.engine.placement import FitPlanner
 from local_ai_suite.engine.slots import SlotStore, fingerprint, slot_key
 from local_ai_suite.hardware import Hardware
 from local_ai_suite.settings import load_settings

@@ -17,7 +17,7 @@ from local_ai_suite.engine import watch
 from local_ai_suite.engine.abilities import TemplateMemory
 from local_ai_suite.engine.ledger import Phase
 from local_ai_suite.engine.llama_server import Launch
-from local_ai_suite.engine.planning import FitPlanner
+from local_ai_suite.engine.placement import FitPlanner
 from local_ai_suite.engine.pool import Pool
 from local_ai_suite.engine.service import EngineService
 from local_ai_suite.engine.slots import SlotStore
@@ -61,7 +61,7 @@ async def _run(paths: Paths, story: Story) -> None:
     )  # fmt: skip
     planner = FitPlanner(settings, Hardware(), engine_has_gpu=False)
     pool = Pool(
-        catalog.entries, capacity=ROOM, planner=planner, launch=launch, keep_alive=3600,
+        catalog.entries, capacity=ROOM, placer=planner, launch=launch, keep_alive=3600,
         on_misfit="warn",
     )  # fmt: skip
     service = EngineService(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local_ai_suite.issues.estimate import estimate, working_day
-from local_ai_suite.issues.grounding import Facts, facts_of
+from local_ai_suite.issues.grounding import Grounding, grounding_of
 from local_ai_suite.issues.render import escape
 from local_ai_suite.issues.survey import Survey
 
@@ -21,8 +21,8 @@ ISSUE = "Answer within 3초, P95 below 250 ms, on port 8001. See #12 and version
 
 
 @pytest.fixture
-def facts() -> Facts:
-    return facts_of(SURVEY, ISSUE)
+def facts() -> Grounding:
+    return grounding_of(SURVEY, ISSUE)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def facts() -> Facts:
         "Read e.g. the notes.",
     ],
 )
-def test_what_is_known_stays(facts: Facts, text: str) -> None:
+def test_what_is_known_stays(facts: Grounding, text: str) -> None:
     assert facts.check("x", text) == text
     assert facts.dropped == []
 
@@ -58,19 +58,21 @@ def test_what_is_known_stays(facts: Facts, text: str) -> None:
         ("Fine <!-- hidden", "markup"),
     ],
 )
-def test_what_is_not_known_is_left_out_and_recorded(facts: Facts, text: str, reason: str) -> None:
+def test_what_is_not_known_is_left_out_and_recorded(
+    facts: Grounding, text: str, reason: str
+) -> None:
     assert facts.check("where", f"This stays. {text}") == "This stays."
     assert [entry["where"] for entry in facts.dropped] == ["where"]
     assert reason in facts.dropped[0]["reason"]
 
 
-def test_words_with_a_slash_are_no_folder(facts: Facts) -> None:
+def test_words_with_a_slash_are_no_folder(facts: Grounding) -> None:
     assert facts.check("x", "Handle read/write and src/suite.") == (
         "Handle read / write and src/suite."
     )
 
 
-def test_characters_that_cannot_be_seen_are_taken_out(facts: Facts) -> None:
+def test_characters_that_cannot_be_seen_are_taken_out(facts: Grounding) -> None:
     assert facts.check("x", "Do\u202e this\u200b now\x1b[2J.") == "Do this now" or (
         "\x1b" not in facts.check("x", "now\x1b[2J")
     )
@@ -78,9 +80,9 @@ def test_characters_that_cannot_be_seen_are_taken_out(facts: Facts) -> None:
 
 @given(st.text(max_size=300))
 def test_nothing_that_is_left_names_a_number_or_a_file_that_is_not_known(text: str) -> None:
-    facts = facts_of(SURVEY, ISSUE)
+    facts = grounding_of(SURVEY, ISSUE)
     left = facts.check("x", text)
-    again = facts_of(SURVEY, ISSUE)
+    again = grounding_of(SURVEY, ISSUE)
     assert again.check("x", left) == left
     assert again.dropped == []
 

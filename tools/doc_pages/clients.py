@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local_ai_suite.connect import formats, table, values
-from local_ai_suite.connect.serving import PLACEHOLDER, Facts, Serving
-from local_ai_suite.connect.target import Home
+from local_ai_suite.connect.editor import Home
+from local_ai_suite.connect.serving import PLACEHOLDER, Endpoint, Serving
 
 if TYPE_CHECKING:
-    from local_ai_suite.connect.target import Client
+    from local_ai_suite.connect.editor import Editor
 
 # An example of what is running: a laptop with a small card.
-EXAMPLE = Facts(
+EXAMPLE = Endpoint(
     base_url="http://localhost:8000/v1",
     chat=Serving("local-chat", 8192, 2048, tools=True, fim=False),
     code=Serving("local-code", 8192, 2048, tools=True, fim=True),
@@ -68,7 +68,7 @@ Model names, context and limits are those of the running server; the pages show 
 """
 
 
-def _page(client: Client) -> str:
+def _page(client: Editor) -> str:
     parts = [f"{_MADE}\n# {client.name}\n", f"Its own documentation: <{client.page}>\n"]
     if client.install:
         parts.append(f"Install: {client.install}\n")
@@ -84,8 +84,8 @@ def _page(client: Client) -> str:
             f"```{_FENCES[file.format]}\n{text.rstrip()}\n```\n"
         )
     if client.steps:
-        facts = replace(EXAMPLE, key_needed=True) if client.needs_tunnel else EXAMPLE
-        lines = "\n".join(f"- {step}" for step in client.steps(facts))
+        endpoint = replace(EXAMPLE, key_needed=True) if client.needs_tunnel else EXAMPLE
+        lines = "\n".join(f"- {step}" for step in client.steps(endpoint))
         parts.append(f"`lais connect {client.id}` prints, with your values:\n\n{lines}\n")
     if client.id == "env":
         shown = "\n".join(

@@ -53,6 +53,7 @@ class SystemClock:
             self._boot_id = f"booted-{int(psutil.boot_time())}"
 
     def now(self) -> Moment:
+        """This moment by the wall clock and by one that never goes back, both in seconds."""
         which = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
         return Moment(time.time(), time.clock_gettime(which), self._boot_id)
 

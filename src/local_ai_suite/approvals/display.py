@@ -110,6 +110,7 @@ class Display:
 
     @property
     def text(self) -> str:
+        """All rows, as they are printed."""
         return "\n".join(self.rows)
 
 

@@ -74,6 +74,7 @@ class Gate:
         self._step = on_step
 
     def close(self) -> None:
+        """Close the store; the gate is of no use afterwards."""
         self._store.close()
 
     # Asking
@@ -237,12 +238,15 @@ class Gate:
     # Looking
 
     def get(self, request_id: str) -> Request:
+        """The request ``request_id``. Raises ApprovalError for one that is not there."""
         return self._store.get(request_id)
 
     def find(self, *states: State) -> list[Request]:
+        """The requests in one of ``states`` (all without one), oldest first."""
         return self._store.find(*states)
 
     def action(self, request: Request) -> Action:
+        """What ``request`` would do. Raises ApprovalError for an action nobody knows any more."""
         return self._kind(request.action)
 
     def verify(self) -> Verdict:
@@ -250,6 +254,7 @@ class Gate:
         return self._audit.verify()
 
     def tampered(self) -> list[str]:
+        """Ids of the requests whose rows were changed behind the gate's back."""
         return self._store.tampered()
 
     def judgement(self, request: Request) -> Judgement:

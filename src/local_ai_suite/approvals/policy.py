@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 
 class Level(IntEnum):
+    """How much an action may harm; each level asks more of the person who approves."""
+
     LOW = 1
     MEDIUM = 2
     HIGH = 3

@@ -48,6 +48,8 @@ CREATE INDEX IF NOT EXISTS by_content ON requests (content_key, state);
 
 
 class State(StrEnum):
+    """Where a request is on its way; it never goes back."""
+
     PENDING = "pending"
     APPROVED = "approved"
     EXECUTING = "executing"
@@ -86,30 +88,37 @@ class Request:
 
     @property
     def digest(self) -> str:
+        """SHA-256 (hex) of what was asked for: an approval is for this and nothing else."""
         return digest(self.record)
 
     @property
     def action(self) -> str:
+        """The action's name, such as ``write_file``."""
         return str(self.record["action"])
 
     @property
     def arguments(self) -> dict[str, Any]:
+        """The action's arguments as they were asked for; a copy."""
         return dict(self.record["arguments"])
 
     @property
     def principal(self) -> str:
+        """Who asked."""
         return str(self.record["principal"])
 
     @property
     def level(self) -> Level:
+        """How much it may harm, as judged when it was asked for."""
         return Level(int(self.progress["level"]))
 
     @property
     def created(self) -> Moment:
+        """When it was asked for."""
         return Moment.from_list(self.progress["created"])
 
     @property
     def approved(self) -> Moment | None:
+        """When a person approved it; ``None`` as long as nobody has."""
         value = self.progress.get("approved")
         return Moment.from_list(value) if value else None
 

@@ -59,6 +59,7 @@ class Terminal:
 
     @property
     def size(self) -> os.terminal_size:
+        """Columns and lines of the screen; 80 by 24 where nobody knows."""
         try:
             size = os.get_terminal_size(self._out.fileno())
         except OSError:

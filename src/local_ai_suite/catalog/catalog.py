@@ -61,10 +61,12 @@ class ModelEntry:
 
     @property
     def name(self) -> str:
+        """The name that it is shown by, of all that it answers to."""
         return self.names[0]
 
     @property
     def path(self) -> Path:
+        """Its file; the first one of a model in several."""
         return self.file.path
 
     @property
@@ -74,6 +76,7 @@ class ModelEntry:
 
     @property
     def embeds(self) -> bool:
+        """It makes vectors or ranks, and writes no text."""
         return self.kind in {"embed", "rerank"}
 
     @property
@@ -127,6 +130,7 @@ class Catalog:
                 self.by_name.setdefault(name, entry)
 
     def get(self, name: str) -> ModelEntry | None:
+        """The model that answers to ``name``; ``None`` if none does."""
         return self.by_name.get(name)
 
     @property

@@ -27,6 +27,7 @@ def commit_question(subjects: Sequence[str]) -> str:
 
 
 def review_question(korean: bool) -> str:
+    """The question for a review, in the language of the answer that is wanted."""
     language = "한국어로 답하세요." if korean else "Answer in English."
     return f"Review these changes. {language}"
 

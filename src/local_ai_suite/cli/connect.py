@@ -14,10 +14,10 @@ import click
 from local_ai_suite.cli.output import json_option, show
 from local_ai_suite.client import client_for
 from local_ai_suite.connect import changes, formats, table, tunnels, values
+from local_ai_suite.connect.editor import Home, Target
 from local_ai_suite.connect.processes import is_running
 from local_ai_suite.connect.proof import Step, prove
-from local_ai_suite.connect.serving import PLACEHOLDER, read_facts
-from local_ai_suite.connect.target import Home, Target
+from local_ai_suite.connect.serving import PLACEHOLDER, read_endpoint
 from local_ai_suite.errors import UsageError
 from local_ai_suite.messages import say, tr, translated
 from local_ai_suite.messages.width import ljust
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from local_ai_suite.connect.changes import Change
-    from local_ai_suite.connect.serving import Facts
-    from local_ai_suite.connect.target import Client
+    from local_ai_suite.connect.editor import Editor
+    from local_ai_suite.connect.serving import Endpoint
     from local_ai_suite.paths import Paths
     from local_ai_suite.settings import Settings
 
 
-def _client(name: str) -> Client:
+def _client(name: str) -> Editor:
     client = table.find(name)
     if client is None:
         known = ", ".join(one.id for one in table.CLIENTS)
@@ -46,22 +46,22 @@ def _client(name: str) -> Client:
     return client
 
 
-def _ledger(paths: Paths, client: Client) -> Path:
+def _ledger(paths: Paths, client: Editor) -> Path:
     return paths.state / "connect" / f"{client.id}.json"
 
 
-def _facts(settings: Settings) -> Facts:
+def _endpoint(settings: Settings) -> Endpoint:
     """From the running server, with the address as clients on this machine write it."""
     api = client_for(settings)
     base = api.base_url
     if settings.on_loopback:
         # Both loopbacks are listened on; what `localhost` is differs from client to client.
         base = f"http://localhost:{settings.api_gateway_port}/v1"
-    return read_facts(api.models(), base, key_needed=settings.require_key)
+    return read_endpoint(api.models(), base, key_needed=settings.require_key)
 
 
-def _key(settings: Settings, facts: Facts) -> str:
-    return (settings.litellm_master_key or "") if facts.key_needed else PLACEHOLDER
+def _key(settings: Settings, endpoint: Endpoint) -> str:
+    return (settings.litellm_master_key or "") if endpoint.key_needed else PLACEHOLDER
 
 
 @click.command()
@@ -87,11 +87,11 @@ def command(
     if name is None:
         return show(_list(paths, home), as_json=as_json)
     client = _client(name)
-    facts = _facts(settings)
+    endpoint = _endpoint(settings)
     if client.id == "env":
-        return show(_environment(settings, facts), as_json=as_json)
-    plans = _plans(client, facts, home)
-    steps = _steps(client, facts)
+        return show(_environment(settings, endpoint), as_json=as_json)
+    plans = _plans(client, endpoint, home)
+    steps = _steps(client, endpoint)
     shown = "\n".join([*(plan.diff() for plan in plans if not plan.nothing), *steps])
     data: dict[str, Any] = {
         "client": client.id,
@@ -117,18 +117,18 @@ def command(
     lines += [say("note: {note}", note=note) for note in (*client.notes, *running)]
     code = 0
     if not no_proof:
-        proved = _prove(client, _target(client, home), settings, facts)
+        proved = _prove(client, _target(client, home), settings, endpoint)
         data["proof"] = [asdict(step) for step in proved]
         lines += _as_lines(proved)
         code = 1 if any(step.passed is False for step in proved) else 0
     return show(Result("connect", "\n".join(lines), data, exit_code=code), as_json=as_json)
 
 
-def _plans(client: Client, facts: Facts, home: Home) -> list[Change]:
+def _plans(client: Editor, endpoint: Endpoint, home: Home) -> list[Change]:
     plans = []
     places = [(file, path) for file in client.files for path in file.paths(home)]
     for file, path in places:
-        change = changes.plan(path, file.format, file.edits(facts))
+        change = changes.plan(path, file.format, file.edits(endpoint))
         if change.before is not None:
             reason = file.check(formats.load(file.format, change.before))
             if reason:
@@ -149,7 +149,7 @@ def _agree(yes: bool) -> None:
         raise click.Abort
 
 
-def _target(client: Client, home: Home) -> Target | None:
+def _target(client: Editor, home: Home) -> Target | None:
     """From the file that the client reads, not from what we meant to write."""
     for file in client.files:
         path = file.paths(home)[0]
@@ -165,15 +165,17 @@ def _target(client: Client, home: Home) -> Target | None:
     return None
 
 
-def _prove(client: Client, target: Target | None, settings: Settings, facts: Facts) -> list[Step]:
-    target = target or Target(facts.base_url, None)
+def _prove(
+    client: Editor, target: Target | None, settings: Settings, endpoint: Endpoint
+) -> list[Step]:
+    target = target or Target(endpoint.base_url, None)
     return prove(
         target.base_url,
-        target.model or facts.code.id,
-        _key(settings, facts),
+        target.model or endpoint.code.id,
+        _key(settings, endpoint),
         client.protocol,
-        tools=client.tools and facts.code.tools,
-        fim_model=facts.fim_name if client.fim else None,
+        tools=client.tools and endpoint.code.tools,
+        fim_model=endpoint.fim_name if client.fim else None,
     )
 
 
@@ -190,11 +192,11 @@ def _check(paths: Paths, settings: Settings, home: Home, name: str | None) -> Re
     clients = [one for one in chosen if changes.connected(_ledger(paths, one)) or name]
     if not clients:
         return Result("connect", say("nothing is connected"), {"clients": []})
-    facts = _facts(settings)
+    endpoint = _endpoint(settings)
     lines, data, code = [], [], 0
     for client in clients:
-        proved = _prove(client, _target(client, home), settings, facts)
-        stale = any(not plan.nothing for plan in _plans(client, facts, home))
+        proved = _prove(client, _target(client, home), settings, endpoint)
+        stale = any(not plan.nothing for plan in _plans(client, endpoint, home))
         lines += [f"{client.name}:", *(f"  {line}" for line in _as_lines(proved))]
         if stale:
             lines.append(say("  the models have changed since: `lais connect {id}`", id=client.id))
@@ -222,16 +224,16 @@ def _list(paths: Paths, home: Home) -> Result:
     return Result("connect", "\n".join(rows), {"clients": data})
 
 
-def _environment(settings: Settings, facts: Facts) -> Result:
+def _environment(settings: Settings, endpoint: Endpoint) -> Result:
     # A key on a screen is a key in a recording: shown only where a shell reads it.
-    hidden = facts.key_needed and sys.stdout.isatty()
-    key = "THE-KEY-IN-.env" if hidden else _key(settings, facts)
-    environment = values.environment(facts, key)
+    hidden = endpoint.key_needed and sys.stdout.isatty()
+    key = "THE-KEY-IN-.env" if hidden else _key(settings, endpoint)
+    environment = values.environment(endpoint, key)
     lines = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
     return Result("connect", "\n".join(lines), {"environment": environment})
 
 
-def _launch_line(client: Client) -> str:
+def _launch_line(client: Editor) -> str:
     return (
         say("`lais launch {id}` starts it; nothing is written", id=client.id)
         if client.launch
@@ -239,7 +241,7 @@ def _launch_line(client: Client) -> str:
     )
 
 
-def _running(client: Client) -> list[str]:
+def _running(client: Editor) -> list[str]:
     if not is_running(client.found_by):
         return []
     return [
@@ -254,10 +256,10 @@ def _running(client: Client) -> list[str]:
     ]
 
 
-def _steps(client: Client, facts: Facts) -> list[str]:
+def _steps(client: Editor, endpoint: Endpoint) -> list[str]:
     if client.needs_tunnel:
-        return tunnels.cursor_steps(facts, tunnels.installed())
-    return client.steps(facts) if client.steps else []
+        return tunnels.cursor_steps(endpoint, tunnels.installed())
+    return client.steps(endpoint) if client.steps else []
 
 
 @click.command()
@@ -291,8 +293,8 @@ def launch_command(name: str, arguments: tuple[str, ...]) -> int:
             hint=tr("Install it: {install}", install=client.install),
         )
     settings = load_settings(find_paths())
-    facts = _facts(settings)
-    environment = client.launch.environment(facts, _key(settings, facts))
-    command_ = [program, *client.launch.arguments(facts), *arguments]
+    endpoint = _endpoint(settings)
+    environment = client.launch.environment(endpoint, _key(settings, endpoint))
+    command_ = [program, *client.launch.arguments(endpoint), *arguments]
     sys.stdout.flush()
     os.execve(program, command_, {**os.environ, **environment})  # noqa: S606

@@ -51,6 +51,7 @@ class Client:
 
     @property
     def base_url(self) -> str:
+        """The address with ``/v1``, as other programs want it."""
         return f"{self._address.root}/v1"
 
     def __enter__(self) -> Self:
@@ -249,10 +250,12 @@ class ChatStream:
             self.close()
 
     def close(self) -> None:
+        """Hang up: the server stops writing. Also after the last piece."""
         self._exchange.close()
 
     @property
     def answer(self) -> Answer:
+        """What has come so far, as an answer; ``finish_reason`` is ``None`` before the end."""
         return answers.Answer(
             text="".join(self._text),
             model=self._model,

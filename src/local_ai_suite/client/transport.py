@@ -142,6 +142,7 @@ class Address:
 
     @classmethod
     def parse(cls, base_url: str) -> Address:
+        """The parts of ``http://host:port/prefix``. Raises UsageError for anything else."""
         try:
             parts = urlsplit(base_url)
             port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -159,6 +160,7 @@ class Address:
 
     @property
     def root(self) -> str:
+        """``http://host:port/prefix``, without ``/v1`` and without a slash at its end."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if self.secure else 'http'}://{host}:{self.port}{self.prefix}"
 
@@ -220,6 +222,8 @@ class Transport:
             exchange.close()
 
     def checked(self, exchange: Exchange, model: str | None, *, wait: float) -> dict[str, Any]:
+        """The answer as a JSON object, waited for ``wait`` seconds at most. Raises RequestRefused
+        for an error's status, BadAnswer for what is no object."""
         raw = exchange.read(wait)
         try:
             parsed = orjson.loads(raw)

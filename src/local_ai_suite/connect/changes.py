@@ -44,6 +44,7 @@ class Change:
 
     @property
     def nothing(self) -> bool:
+        """The file is already as it should be."""
         return self.before == self.after
 
     def diff(self) -> str:

@@ -15,7 +15,7 @@ from local_ai_suite.messages import tr
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .target import Protocol
+    from .editor import Protocol
 
 # After a cancel the slot must be free: a short answer on a CPU needs seconds, a long one minutes.
 AFTER_CANCEL = 120.0

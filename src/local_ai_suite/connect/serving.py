@@ -34,7 +34,7 @@ class Serving:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class Endpoint:
     """``base_url`` ends in ``/v1``. ``fim_name``: the name under which clients know the template.
 
     ``key_needed``: the server refuses requests without the key.
@@ -49,6 +49,7 @@ class Facts:
 
     @property
     def root(self) -> str:
+        """The address without ``/v1``, for clients that add it themselves."""
         return self.base_url.removesuffix("/v1")
 
     @property
@@ -61,7 +62,7 @@ class Facts:
         return reference if self.key_needed else PLACEHOLDER
 
 
-def read_facts(models: Sequence[Model], base_url: str, *, key_needed: bool) -> Facts:
+def read_endpoint(models: Sequence[Model], base_url: str, *, key_needed: bool) -> Endpoint:
     """From the running server's list. Raises :class:`UsageError` when nothing there can chat."""
     talking = {m.id: m for m in models if m.kind != "embed" and m.can("chat") is not False}
     talking = {name: m for name, m in talking.items() if "embed" not in name}
@@ -76,7 +77,7 @@ def read_facts(models: Sequence[Model], base_url: str, *, key_needed: bool) -> F
     alias = next((name for name in talking if "qwen" in name and "coder" in name), None)
     fim = _serving(code).fim
     embed = next((m.id for m in models if m.kind == "embed" or "embed" in m.id), None)
-    return Facts(
+    return Endpoint(
         base_url=base_url,
         chat=_serving(chat),
         code=_serving(code),

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import tunnels, values
+from .editor import ConfigFile, Editor, Launch
 from .serving import KEY_VARIABLE, PLACEHOLDER
-from .target import Client, ConfigFile, Launch
 from .values import ID
 
 if TYPE_CHECKING:
-    from .target import Home
+    from .editor import Home
 
 
 def _vscode_users(home: Home) -> list[Path]:
@@ -55,8 +55,8 @@ def _llm_folder(home: Home) -> Path:
     return Path(named) if named else home.config / "io.datasette.llm"
 
 
-CLIENTS: tuple[Client, ...] = (
-    Client(
+CLIENTS: tuple[Editor, ...] = (
+    Editor(
         "continue",
         "Continue",
         "https://docs.continue.dev",
@@ -82,7 +82,7 @@ CLIENTS: tuple[Client, ...] = (
         fim=True,
         install="npm install -g @continuedev/cli, or the editor's extension",
     ),
-    Client(
+    Editor(
         "opencode",
         "opencode",
         "https://opencode.ai/docs",
@@ -102,7 +102,7 @@ CLIENTS: tuple[Client, ...] = (
         launch=Launch("opencode", values.opencode_launch),
         install="npm install -g opencode-ai",
     ),
-    Client(
+    Editor(
         "aider",
         "aider",
         "https://aider.chat/docs",
@@ -124,18 +124,18 @@ CLIENTS: tuple[Client, ...] = (
         launch=Launch(
             "aider",
             values.openai_environment,
-            lambda facts: [
+            lambda endpoint: [
                 "--model",
-                f"openai/{facts.code.id}",
+                f"openai/{endpoint.code.id}",
                 "--weak-model",
-                f"openai/{facts.chat.id}",
+                f"openai/{endpoint.chat.id}",
             ],
         ),
         notes=("With REQUIRE_KEY=true set OPENAI_API_KEY in the environment.",),
         tools=False,
         install="pipx install aider-chat",
     ),
-    Client(
+    Editor(
         "codex",
         "Codex CLI",
         "https://developers.openai.com/codex",
@@ -154,7 +154,7 @@ CLIENTS: tuple[Client, ...] = (
         notes=("Its own prompt and tools take about 16,000 tokens: a context of 24,576 or more.",),
         install="npm install -g @openai/codex",
     ),
-    Client(
+    Editor(
         "claude-code",
         "Claude Code",
         "https://docs.claude.com/claude-code",
@@ -180,7 +180,7 @@ CLIENTS: tuple[Client, ...] = (
         ),
         install="npm install -g @anthropic-ai/claude-code",
     ),
-    Client(
+    Editor(
         "llm",
         "llm",
         "https://llm.datasette.io",
@@ -197,7 +197,7 @@ CLIENTS: tuple[Client, ...] = (
         notes=(f"With REQUIRE_KEY=true: `llm keys set {ID}`.",),
         install="pipx install llm",
     ),
-    Client(
+    Editor(
         "qwen-code",
         "Qwen Code",
         "https://qwenlm.github.io/qwen-code-docs",
@@ -226,7 +226,7 @@ CLIENTS: tuple[Client, ...] = (
         ),
         install="npm install -g @qwen-code/qwen-code",
     ),
-    Client(
+    Editor(
         "vscode",
         "VS Code (Copilot Chat)",
         "https://code.visualstudio.com/docs/copilot",
@@ -260,7 +260,7 @@ CLIENTS: tuple[Client, ...] = (
         install="https://code.visualstudio.com",
         picture="vscode.png",
     ),
-    Client(
+    Editor(
         "zed",
         "Zed",
         "https://zed.dev/docs/ai",
@@ -278,10 +278,9 @@ CLIENTS: tuple[Client, ...] = (
         notes=(
             f"It wants a key in the environment: {KEY_VARIABLE}={PLACEHOLDER}, or the real one.",
         ),
-        key_variable=KEY_VARIABLE,
         install="https://zed.dev",
     ),
-    Client(
+    Editor(
         "cline",
         "Cline",
         "https://docs.cline.bot",
@@ -291,7 +290,7 @@ CLIENTS: tuple[Client, ...] = (
         notes=("Its settings are an internal file: its own command or panel writes them.",),
         install="npm install -g cline, or the editor's extension",
     ),
-    Client(
+    Editor(
         "copilot-cli",
         "Copilot CLI",
         "https://docs.github.com/copilot",
@@ -301,16 +300,16 @@ CLIENTS: tuple[Client, ...] = (
         notes=("It reads its provider from the environment alone: `lais launch copilot-cli`.",),
         install="npm install -g @github/copilot",
     ),
-    Client(
+    Editor(
         "open-webui",
         "Open WebUI",
         "https://docs.openwebui.com",
         ("open-webui",),
         launch=Launch(
             "open-webui",
-            lambda facts, key: dict(
+            lambda endpoint, key: dict(
                 line.replace(f"${KEY_VARIABLE}", key).split("=", 1)
-                for line in values.webui_steps(facts)
+                for line in values.webui_steps(endpoint)
             ),
             lambda _: ["serve"],
         ),
@@ -324,7 +323,7 @@ CLIENTS: tuple[Client, ...] = (
         ),
         install="pipx install open-webui",
     ),
-    Client(
+    Editor(
         "jetbrains",
         "JetBrains AI Assistant",
         "https://www.jetbrains.com/help/ai-assistant",
@@ -333,7 +332,7 @@ CLIENTS: tuple[Client, ...] = (
         fim=True,
         notes=("It is set in its own window only.",),
     ),
-    Client(
+    Editor(
         "cursor",
         "Cursor",
         "https://docs.cursor.com",
@@ -343,7 +342,7 @@ CLIENTS: tuple[Client, ...] = (
         needs_tunnel=True,
         notes=("`lais connect` never opens a tunnel.",),
     ),
-    Client(
+    Editor(
         "env",
         "SDKs and scripts",
         "https://platform.openai.com/docs/libraries",
@@ -354,5 +353,6 @@ CLIENTS: tuple[Client, ...] = (
 )
 
 
-def find(client_id: str) -> Client | None:
+def find(client_id: str) -> Editor | None:
+    """The client that goes by ``client_id``; ``None`` if there is none."""
     return next((client for client in CLIENTS if client.id == client_id), None)

@@ -15,7 +15,7 @@ from local_ai_suite.messages import tr
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .serving import Facts
+    from .serving import Endpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +50,15 @@ def installed(which: Callable[[str], str | None] = shutil.which) -> tuple[Tunnel
     return tuple(tunnel for tunnel in TUNNELS if which(tunnel.command))
 
 
-def cursor_steps(facts: Facts, tunnels: Sequence[Tunnel] = TUNNELS) -> list[str]:
+def cursor_steps(endpoint: Endpoint, tunnels: Sequence[Tunnel] = TUNNELS) -> list[str]:
     """What a person does, with the commands of ``tunnels``, each behind the warning."""
     truth = tr(
         "Cursor cannot use {base_url}: its own servers make the call, and they "
         "refuse a private address (ssrf_blocked). It works only through a public "
         "HTTPS address, that is through a tunnel that you open yourself.",
-        base_url=facts.base_url,
+        base_url=endpoint.base_url,
     )
-    if not facts.key_needed:
+    if not endpoint.key_needed:
         return [
             truth,
             (
@@ -69,9 +69,10 @@ def cursor_steps(facts: Facts, tunnels: Sequence[Tunnel] = TUNNELS) -> list[str]
                 )
             ),
         ]
-    port = facts.root.rpartition(":")[2]
+    port = endpoint.root.rpartition(":")[2]
     offers = [
-        f"`{tunnel.line.format(root=facts.root, port=port)}` ({tunnel.then})" for tunnel in tunnels
+        f"`{tunnel.line.format(root=endpoint.root, port=port)}` ({tunnel.then})"
+        for tunnel in tunnels
     ]
     if not offers:
         names = " or ".join(tunnel.command for tunnel in TUNNELS)
@@ -92,7 +93,7 @@ def cursor_steps(facts: Facts, tunnels: Sequence[Tunnel] = TUNNELS) -> list[str]
                 "better one of its own (`lais keys create cursor`); Override OpenAI Base "
                 "URL: https://NAME-OF-THE-TUNNEL/cursor; model {id}. Ask, Plan and Agent "
                 "work where Cursor's plan allows own keys; Tab never uses one.",
-                id=facts.chat.id,
+                id=endpoint.chat.id,
             )
         ),
     ]

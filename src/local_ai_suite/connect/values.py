@@ -1,4 +1,4 @@
-"""What goes into each client's configuration, from the facts of the running server.
+"""What goes into each client's configuration, from the endpoint of the running server.
 
 Connecting adds a provider and never takes the user's own default away: a value that is in the file
 already is kept where ``only_if_absent`` says so.
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from local_ai_suite.messages import tr
 
+from .editor import Target
 from .path import Edit, Item
 from .serving import KEY_VARIABLE, PLACEHOLDER
-from .target import Target
 
 if TYPE_CHECKING:
-    from .serving import Facts, Serving
+    from .serving import Endpoint, Serving
 
 NAME = "Local AI Suite"
 ID = "local-ai-suite"
@@ -26,17 +26,17 @@ def _known(**values: Any) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def openai_environment(facts: Facts, key: str) -> dict[str, str]:
-    return {"OPENAI_BASE_URL": facts.base_url, "OPENAI_API_BASE": facts.base_url,
-            "OPENAI_API_KEY": key, "OPENAI_MODEL": facts.chat.id}  # fmt: skip
+def openai_environment(endpoint: Endpoint, key: str) -> dict[str, str]:
+    return {"OPENAI_BASE_URL": endpoint.base_url, "OPENAI_API_BASE": endpoint.base_url,
+            "OPENAI_API_KEY": key, "OPENAI_MODEL": endpoint.chat.id}  # fmt: skip
 
 
 # Continue ------------------------------------------------------------------------------------
 
 
-def continue_edits(facts: Facts) -> list[Edit]:
-    base = {"provider": "openai", "apiBase": facts.base_url,
-            "apiKey": facts.key_or("${{ secrets." + KEY_VARIABLE + " }}")}  # fmt: skip
+def continue_edits(endpoint: Endpoint) -> list[Edit]:
+    base = {"provider": "openai", "apiBase": endpoint.base_url,
+            "apiKey": endpoint.key_or("${{ secrets." + KEY_VARIABLE + " }}")}  # fmt: skip
 
     def model(title: str, name: str, roles: list[str], **more: Any) -> Edit:
         title = f"{NAME} {title}"
@@ -52,15 +52,15 @@ def continue_edits(facts: Facts) -> list[Edit]:
         Edit(("version",), "1.0.0", only_if_absent=True),
         Edit(("schema",), "v1", only_if_absent=True),
     ]
-    for title, serving in zip(("chat", "code"), facts.models, strict=False):
+    for title, serving in zip(("chat", "code"), endpoint.models, strict=False):
         tools = {"capabilities": ["tool_use"]} if serving.tools else {}
         edits.append(
             model(title, serving.id, ["chat", "edit", "apply"], **tools, **limits(serving))
         )
-    if facts.fim_name:
-        edits.append(model("autocomplete", facts.fim_name, ["autocomplete"]))
-    if facts.embed:
-        edits.append(model("embeddings", facts.embed, ["embed"]))
+    if endpoint.fim_name:
+        edits.append(model("autocomplete", endpoint.fim_name, ["autocomplete"]))
+    if endpoint.embed:
+        edits.append(model("embeddings", endpoint.embed, ["embed"]))
     return edits
 
 
@@ -76,34 +76,37 @@ def continue_check(data: Any) -> str | None:
 # opencode ------------------------------------------------------------------------------------
 
 
-def opencode_provider(facts: Facts) -> dict[str, Any]:
+def opencode_provider(endpoint: Endpoint) -> dict[str, Any]:
     models = {
         m.id: _known(
             name=f"{m.id} ({NAME})", tool_call=m.tools,
             limit=_known(context=m.context, output=m.output) or None,
         )
-        for m in facts.models
+        for m in endpoint.models
     }  # fmt: skip
-    options = {"baseURL": facts.base_url, "apiKey": facts.key_or("{env:" + KEY_VARIABLE + "}")}
+    options = {
+        "baseURL": endpoint.base_url,
+        "apiKey": endpoint.key_or("{env:" + KEY_VARIABLE + "}"),
+    }
     return {"npm": "@ai-sdk/openai-compatible", "name": NAME, "options": options, "models": models}
 
 
-def opencode_edits(facts: Facts) -> list[Edit]:
+def opencode_edits(endpoint: Endpoint) -> list[Edit]:
     return [
         Edit(("$schema",), "https://opencode.ai/config.json", only_if_absent=True),
-        Edit(("provider", ID), opencode_provider(facts)),
-        Edit(("model",), f"{ID}/{facts.code.id}", only_if_absent=True),
-        Edit(("small_model",), f"{ID}/{facts.chat.id}", only_if_absent=True),
+        Edit(("provider", ID), opencode_provider(endpoint)),
+        Edit(("model",), f"{ID}/{endpoint.code.id}", only_if_absent=True),
+        Edit(("small_model",), f"{ID}/{endpoint.chat.id}", only_if_absent=True),
     ]
 
 
-def opencode_launch(facts: Facts, key: str) -> dict[str, str]:
+def opencode_launch(endpoint: Endpoint, key: str) -> dict[str, str]:
     import json  # noqa: PLC0415
 
     config = {
-        "provider": {ID: opencode_provider(facts)},
-        "model": f"{ID}/{facts.code.id}",
-        "small_model": f"{ID}/{facts.chat.id}",
+        "provider": {ID: opencode_provider(endpoint)},
+        "model": f"{ID}/{endpoint.code.id}",
+        "small_model": f"{ID}/{endpoint.chat.id}",
     }
     return {"OPENCODE_CONFIG_CONTENT": json.dumps(config), KEY_VARIABLE: key}
 
@@ -111,53 +114,53 @@ def opencode_launch(facts: Facts, key: str) -> dict[str, str]:
 # aider ---------------------------------------------------------------------------------------
 
 
-def aider_edits(facts: Facts) -> list[Edit]:
+def aider_edits(endpoint: Endpoint) -> list[Edit]:
     edits = [
-        Edit(("openai-api-base",), facts.base_url),
-        Edit(("model",), f"openai/{facts.code.id}", only_if_absent=True),
-        Edit(("weak-model",), f"openai/{facts.chat.id}", only_if_absent=True),
+        Edit(("openai-api-base",), endpoint.base_url),
+        Edit(("model",), f"openai/{endpoint.code.id}", only_if_absent=True),
+        Edit(("weak-model",), f"openai/{endpoint.chat.id}", only_if_absent=True),
     ]
-    if not facts.key_needed:
+    if not endpoint.key_needed:
         edits.append(Edit(("openai-api-key",), PLACEHOLDER, only_if_absent=True))
     return edits
 
 
-def aider_metadata(facts: Facts) -> list[Edit]:
+def aider_metadata(endpoint: Endpoint) -> list[Edit]:
     return [
         Edit((f"openai/{m.id}",), _known(
             max_input_tokens=m.context, max_output_tokens=m.output, max_tokens=m.output,
             input_cost_per_token=0, output_cost_per_token=0, litellm_provider="openai", mode="chat",
         ))
-        for m in facts.models
+        for m in endpoint.models
     ]  # fmt: skip
 
 
 # Codex ---------------------------------------------------------------------------------------
 
 
-def codex_provider(facts: Facts) -> dict[str, Any]:
-    provider = {"name": NAME, "base_url": facts.base_url, "wire_api": "responses"}
+def codex_provider(endpoint: Endpoint) -> dict[str, Any]:
+    provider = {"name": NAME, "base_url": endpoint.base_url, "wire_api": "responses"}
     # Named only when needed: Codex refuses to start when the variable is not set.
-    return {**provider, "env_key": KEY_VARIABLE} if facts.key_needed else provider
+    return {**provider, "env_key": KEY_VARIABLE} if endpoint.key_needed else provider
 
 
-def codex_edits(facts: Facts) -> list[Edit]:
+def codex_edits(endpoint: Endpoint) -> list[Edit]:
     edits = [
-        Edit(("model",), facts.code.id, only_if_absent=True),
+        Edit(("model",), endpoint.code.id, only_if_absent=True),
         Edit(("model_provider",), ID, only_if_absent=True),
     ]
-    if facts.code.context is not None:
-        edits.append(Edit(("model_context_window",), facts.code.context, only_if_absent=True))
-    return [*edits, Edit(("model_providers", ID), codex_provider(facts))]
+    if endpoint.code.context is not None:
+        edits.append(Edit(("model_context_window",), endpoint.code.context, only_if_absent=True))
+    return [*edits, Edit(("model_providers", ID), codex_provider(endpoint))]
 
 
-def codex_arguments(facts: Facts) -> list[str]:
+def codex_arguments(endpoint: Endpoint) -> list[str]:
     import json  # noqa: PLC0415
 
-    settings: dict[str, Any] = {"model": facts.code.id, "model_provider": ID}
-    if facts.code.context is not None:
-        settings["model_context_window"] = facts.code.context
-    for key, value in codex_provider(facts).items():
+    settings: dict[str, Any] = {"model": endpoint.code.id, "model_provider": ID}
+    if endpoint.code.context is not None:
+        settings["model_context_window"] = endpoint.code.context
+    for key, value in codex_provider(endpoint).items():
         settings[f"model_providers.{ID}.{key}"] = value
     return [
         part for key, value in settings.items() for part in ("-c", f"{key}={json.dumps(value)}")
@@ -167,13 +170,13 @@ def codex_arguments(facts: Facts) -> list[str]:
 # Claude Code ---------------------------------------------------------------------------------
 
 
-def claude_environment(facts: Facts, key: str) -> dict[str, str]:
-    context, output = facts.code.context, facts.code.output
+def claude_environment(endpoint: Endpoint, key: str) -> dict[str, str]:
+    context, output = endpoint.code.context, endpoint.code.output
     return {
-        "ANTHROPIC_BASE_URL": facts.root,
+        "ANTHROPIC_BASE_URL": endpoint.root,
         "ANTHROPIC_AUTH_TOKEN": key,
-        "ANTHROPIC_MODEL": facts.code.id,
-        "ANTHROPIC_DEFAULT_HAIKU_MODEL": facts.chat.id,
+        "ANTHROPIC_MODEL": endpoint.code.id,
+        "ANTHROPIC_DEFAULT_HAIKU_MODEL": endpoint.chat.id,
         # It takes a million tokens for granted otherwise.
         **({"CLAUDE_CODE_MAX_CONTEXT_TOKENS": str(context)} if context else {}),
         **({"CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(output)} if output else {}),
@@ -183,9 +186,9 @@ def claude_environment(facts: Facts, key: str) -> dict[str, str]:
     }
 
 
-def claude_edits(facts: Facts) -> list[Edit]:
-    values = claude_environment(facts, PLACEHOLDER)
-    if facts.key_needed:
+def claude_edits(endpoint: Endpoint) -> list[Edit]:
+    values = claude_environment(endpoint, PLACEHOLDER)
+    if endpoint.key_needed:
         del values["ANTHROPIC_AUTH_TOKEN"]  # from the environment: the file is often shared
     return [Edit(("env", name), value) for name, value in values.items()]
 
@@ -193,20 +196,20 @@ def claude_edits(facts: Facts) -> list[Edit]:
 # Others --------------------------------------------------------------------------------------
 
 
-def llm_edits(facts: Facts) -> list[Edit]:
+def llm_edits(endpoint: Endpoint) -> list[Edit]:
     return [
         Edit((Item("model_id", m.id),), _known(
-            model_id=m.id, model_name=m.id, api_base=facts.base_url,
-            api_key_name=ID if facts.key_needed else None,
+            model_id=m.id, model_name=m.id, api_base=endpoint.base_url,
+            api_key_name=ID if endpoint.key_needed else None,
             supports_tools=m.tools, supports_schema=True,
         ))
-        for m in facts.models
+        for m in endpoint.models
     ]  # fmt: skip
 
 
-def qwen_edits(facts: Facts) -> list[Edit]:
-    values = {"OPENAI_BASE_URL": facts.base_url, "OPENAI_MODEL": facts.code.id}
-    if not facts.key_needed:
+def qwen_edits(endpoint: Endpoint) -> list[Edit]:
+    values = {"OPENAI_BASE_URL": endpoint.base_url, "OPENAI_MODEL": endpoint.code.id}
+    if not endpoint.key_needed:
         values["OPENAI_API_KEY"] = PLACEHOLDER
     return [Edit((name,), value) for name, value in values.items()]
 
@@ -216,31 +219,31 @@ def qwen_edits(facts: Facts) -> list[Edit]:
 QWEN_CONTEXT = 81_920
 
 
-def qwen_settings(facts: Facts) -> list[Edit]:
+def qwen_settings(endpoint: Endpoint) -> list[Edit]:
     edits = [Edit(("security", "auth", "selectedType"), "openai", only_if_absent=True)]
-    if facts.code.context is not None and facts.code.context >= QWEN_CONTEXT:
+    if endpoint.code.context is not None and endpoint.code.context >= QWEN_CONTEXT:
         # It looks the size up by the model's name otherwise, and takes a large one for granted.
         path = ("model", "generationConfig", "contextWindowSize")
-        edits.append(Edit(path, facts.code.context, only_if_absent=True))
+        edits.append(Edit(path, endpoint.code.context, only_if_absent=True))
     return edits
 
 
-def vscode_edits(facts: Facts) -> list[Edit]:
+def vscode_edits(endpoint: Endpoint) -> list[Edit]:
     models = [
         _known(
-            id=m.id, name=f"{m.id} ({NAME})", url=f"{facts.base_url}/chat/completions",
+            id=m.id, name=f"{m.id} ({NAME})", url=f"{endpoint.base_url}/chat/completions",
             toolCalling=m.tools, vision=False,
             maxInputTokens=m.context - (m.output or 0) if m.context else None,
             maxOutputTokens=m.output,
         )
-        for m in facts.models
+        for m in endpoint.models
     ]  # fmt: skip
     value = {"name": NAME, "vendor": "customendpoint", "apiType": "chat-completions",
              "models": models}  # fmt: skip
     return [Edit((Item("name", NAME),), value)]
 
 
-def zed_edits(facts: Facts) -> list[Edit]:
+def zed_edits(endpoint: Endpoint) -> list[Edit]:
     models = [
         _known(
             name=m.id, display_name=f"{m.id} ({NAME})", max_tokens=m.context,
@@ -248,16 +251,16 @@ def zed_edits(facts: Facts) -> list[Edit]:
             capabilities={"tools": m.tools, "images": False, "parallel_tool_calls": False,
                           "prompt_cache_key": False},
         )
-        for m in facts.models
+        for m in endpoint.models
     ]  # fmt: skip
-    value = {"api_url": facts.base_url, "available_models": models}
+    value = {"api_url": endpoint.base_url, "available_models": models}
     return [Edit(("language_models", "openai_compatible", NAME), value)]
 
 
-def copilot_environment(facts: Facts, key: str) -> dict[str, str]:
-    environment = {"COPILOT_PROVIDER_BASE_URL": facts.base_url, "COPILOT_PROVIDER_API_KEY": key,
-                   "COPILOT_MODEL": facts.code.id, "COPILOT_OFFLINE": "true"}  # fmt: skip
-    context, output = facts.code.context, facts.code.output
+def copilot_environment(endpoint: Endpoint, key: str) -> dict[str, str]:
+    environment = {"COPILOT_PROVIDER_BASE_URL": endpoint.base_url, "COPILOT_PROVIDER_API_KEY": key,
+                   "COPILOT_MODEL": endpoint.code.id, "COPILOT_OFFLINE": "true"}  # fmt: skip
+    context, output = endpoint.code.context, endpoint.code.output
     if context is not None and output is not None:
         # Of a model that it has not heard of it knows no limits (`copilot help environment`).
         environment["COPILOT_PROVIDER_MAX_PROMPT_TOKENS"] = str(context - output)
@@ -265,56 +268,58 @@ def copilot_environment(facts: Facts, key: str) -> dict[str, str]:
     return environment
 
 
-def webui_steps(facts: Facts) -> list[str]:
-    key = facts.key_or(f"${KEY_VARIABLE}")
-    lines = [f"OPENAI_API_BASE_URL={facts.base_url}", f"OPENAI_API_KEY={key}",
+def webui_steps(endpoint: Endpoint) -> list[str]:
+    key = endpoint.key_or(f"${KEY_VARIABLE}")
+    lines = [f"OPENAI_API_BASE_URL={endpoint.base_url}", f"OPENAI_API_KEY={key}",
              "ENABLE_OLLAMA_API=false"]  # fmt: skip
-    if facts.embed:
-        lines += ["RAG_EMBEDDING_ENGINE=openai", f"RAG_EMBEDDING_MODEL={facts.embed}",
-                  f"RAG_OPENAI_API_BASE_URL={facts.base_url}",
+    if endpoint.embed:
+        lines += ["RAG_EMBEDDING_ENGINE=openai", f"RAG_EMBEDDING_MODEL={endpoint.embed}",
+                  f"RAG_OPENAI_API_BASE_URL={endpoint.base_url}",
                   f"RAG_OPENAI_API_KEY={key}"]  # fmt: skip
     return lines
 
 
-def cline_steps(facts: Facts) -> list[str]:
-    key = facts.key_or(f'"${KEY_VARIABLE}"')
-    context = facts.code.context
+def cline_steps(endpoint: Endpoint) -> list[str]:
+    key = endpoint.key_or(f'"${KEY_VARIABLE}"')
+    context = endpoint.code.context
     return [
-        f"cline auth -p openai-compatible -k {key} -m {facts.code.id} -b {facts.base_url}",
+        f"cline auth -p openai-compatible -k {key} -m {endpoint.code.id} -b {endpoint.base_url}",
         tr(
             "In the editor's panel: API Provider: OpenAI Compatible; Base URL: "
             "{base_url}; API Key: {key}; Model ID: {id}{window}",
-            base_url=facts.base_url,
+            base_url=endpoint.base_url,
             key=key,
-            id=facts.code.id,
+            id=endpoint.code.id,
             window=tr("; Context Window Size: {context}", context=context) if context else "",
         ),
     ]
 
 
-def jetbrains_steps(facts: Facts) -> list[str]:
+def jetbrains_steps(endpoint: Endpoint) -> list[str]:
     return [
         tr("Settings, Tools, AI Assistant, Models & API keys, Third-party AI providers"),
         (
             tr(
                 "Provider: OpenAI-compatible; URL: {base_url}; API key: {key}",
-                base_url=facts.base_url,
-                key=facts.key_or(tr("the value of LITELLM_MASTER_KEY in .env")),
+                base_url=endpoint.base_url,
+                key=endpoint.key_or(tr("the value of LITELLM_MASTER_KEY in .env")),
             )
         ),
         tr(
             "Then choose {id} as the core model{fill_in}",
-            id=facts.chat.id,
-            fill_in=tr(" and {name} for completion", name=facts.fim_name) if facts.fim_name else "",
+            id=endpoint.chat.id,
+            fill_in=tr(" and {name} for completion", name=endpoint.fim_name)
+            if endpoint.fim_name
+            else "",
         ),
     ]
 
 
-def environment(facts: Facts, key: str) -> dict[str, str]:
+def environment(endpoint: Endpoint, key: str) -> dict[str, str]:
     """For SDKs: OpenAI's, Anthropic's, and what LangChain, LlamaIndex and others read."""
     return {
-        **openai_environment(facts, key),
-        "ANTHROPIC_BASE_URL": facts.root,
+        **openai_environment(endpoint, key),
+        "ANTHROPIC_BASE_URL": endpoint.root,
         "ANTHROPIC_API_KEY": key,
         KEY_VARIABLE: key,
     }

@@ -18,7 +18,7 @@ from local_ai_suite.stack.state import read_run
 
 from . import machine, project, tools
 from .check import Check, Report, failure
-from .snapshot import Facts, folder, gateway_error, gather, port_facts, versions
+from .snapshot import Snapshot, folder, gateway_error, gather, port_facts, versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Check",
-    "Facts",
     "Report",
+    "Snapshot",
     "ensure_ready",
     "examine",
     "fast_checks",
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 
-def preflight(facts: Facts) -> Report:
+def preflight(facts: Snapshot) -> Report:
     """Will `up` work? A failure says no; a warning says how well."""
     return Report(
         (
@@ -59,7 +59,7 @@ def preflight(facts: Facts) -> Report:
     )
 
 
-def examine(facts: Facts) -> Report:
+def examine(facts: Snapshot) -> Report:
     """The preflight, what loads took against what was projected, and what runs."""
     return Report(
         (
@@ -113,7 +113,7 @@ def fast_checks(
             look()
         except SuiteError as exc:
             found.append(replace(failure(name, exc.message, exc.hint), error=exc))
-    facts = Facts(
+    facts = Snapshot(
         paths=paths,
         settings=settings,
         state=folder(paths.state),

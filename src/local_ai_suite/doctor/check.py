@@ -57,10 +57,12 @@ class Report:
 
     @property
     def failures(self) -> tuple[Check, ...]:
+        """The checks that say that it will not work."""
         return tuple(check for check in self.checks if check.status == "failure")
 
     @property
     def warnings(self) -> tuple[Check, ...]:
+        """The checks that say that it will work less well."""
         return tuple(check for check in self.checks if check.status == "warning")
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from local_ai_suite.engine.planning import FitPlanner, capacity
+from local_ai_suite.engine.placement import FitPlanner, capacity
 from local_ai_suite.errors import FitError
 from local_ai_suite.messages import joined, tr
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from local_ai_suite.hardware import Gpu, Hardware
     from local_ai_suite.settings import Settings
 
-    from .snapshot import Facts, Folder
+    from .snapshot import Folder, Snapshot
 
 MIB, GIB = 1 << 20, 1 << 30
 _ROLES = frozenset({"local-chat", "local-code", "local-embed"})
@@ -38,7 +38,7 @@ _DRIVER_LINUX = tr(
 )
 
 
-def gpus(facts: Facts) -> tuple[Gpu, ...]:
+def gpus(facts: Snapshot) -> tuple[Gpu, ...]:
     """The GPUs that the settings let the engine use."""
     if facts.hardware is None:
         return ()
@@ -46,7 +46,7 @@ def gpus(facts: Facts) -> tuple[Gpu, ...]:
     return facts.hardware.visible(chosen)
 
 
-def check_gpu(facts: Facts) -> Check:
+def check_gpu(facts: Snapshot) -> Check:
     """A missing GPU is never a failure: the CPU does the work."""
     hardware, settings = facts.hardware, facts.settings
     if hardware is None:
@@ -76,7 +76,7 @@ def check_gpu(facts: Facts) -> Check:
     return _no_gpu(facts, hardware)
 
 
-def _no_gpu(facts: Facts, hardware: Hardware) -> Check:
+def _no_gpu(facts: Snapshot, hardware: Hardware) -> Check:
     remedy = _DRIVER_WSL if hardware.is_wsl else _DRIVER_LINUX
     layers = facts.settings.n_gpu_layers if facts.settings else None
     wish = tr("; N_GPU_LAYERS={layers} has no effect", layers=layers) if layers else ""
@@ -118,7 +118,7 @@ def _no_gpu(facts: Facts, hardware: Hardware) -> Check:
     )
 
 
-def check_memory(facts: Facts) -> Check:
+def check_memory(facts: Snapshot) -> Check:
     hardware = facts.hardware
     available = hardware.memory_available_bytes if hardware else None
     total = hardware.memory_total_bytes if hardware else None
@@ -141,7 +141,7 @@ def check_memory(facts: Facts) -> Check:
     return ok("memory", words, **details)
 
 
-def check_fit(facts: Facts) -> list[Check]:
+def check_fit(facts: Snapshot) -> list[Check]:
     """Whether the models with a role fit, by the very planner that loads them.
 
     Each is planned alone, as the pool does when it must: others leave the memory then.
@@ -157,7 +157,7 @@ def check_fit(facts: Facts) -> list[Check]:
     return [_fit_of(entry, facts, facts.settings, facts.hardware) for entry in roles]
 
 
-def _fit_of(entry: ModelEntry, facts: Facts, settings: Settings, hardware: Hardware) -> Check:
+def _fit_of(entry: ModelEntry, facts: Snapshot, settings: Settings, hardware: Hardware) -> Check:
     has_gpu = facts.engine is None or facts.engine.gpu is not False
     planner = FitPlanner(
         settings, hardware, has_gpu, learned=facts.learned_bytes, memory_speed=facts.memory_speed
@@ -206,7 +206,7 @@ def _fit_of(entry: ModelEntry, facts: Facts, settings: Settings, hardware: Hardw
     )
 
 
-def check_projections(facts: Facts) -> list[Check]:
+def check_projections(facts: Snapshot) -> list[Check]:
     """Each model's last load, predicted against actual: the bytes that the engine's log names."""
     found = []
     for name, parts in facts.loads.items():
@@ -269,7 +269,7 @@ def _check_speed(name: str, speed: Speed) -> Check:
     return warning("speed", words, remedy, **details)
 
 
-def check_disk(facts: Facts) -> list[Check]:
+def check_disk(facts: Snapshot) -> list[Check]:
     found: list[Check] = []
     if facts.state is not None and facts.state.free_bytes is not None:
         free = facts.state.free_bytes
@@ -300,7 +300,7 @@ def check_disk(facts: Facts) -> list[Check]:
     return found
 
 
-def check_paths(facts: Facts) -> list[Check]:
+def check_paths(facts: Snapshot) -> list[Check]:
     """WSL2's Windows drives and network shares: slow, and without file modes or locks."""
     found: list[Check] = []
     wsl = "WSL2" if facts.hardware and facts.hardware.is_wsl else None
@@ -367,7 +367,7 @@ def check_paths(facts: Facts) -> list[Check]:
     return found or [ok("paths", where)]
 
 
-def _models_on_windows(facts: Facts, models: Folder) -> Check:
+def _models_on_windows(facts: Snapshot, models: Folder) -> Check:
     seconds = ""
     if facts.catalog is not None and not facts.catalog.default.is_demo:
         size = facts.catalog.default.file.size_bytes

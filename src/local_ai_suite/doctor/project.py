@@ -11,7 +11,7 @@ from local_ai_suite.stack.ports import first_free_port
 from .check import Check, failure, ok, warning
 
 if TYPE_CHECKING:
-    from .snapshot import Facts, PortFact
+    from .snapshot import PortFact, Snapshot
 
 _OTHERS = 0o077
 _EXCLUDED = tr(
@@ -20,7 +20,7 @@ _EXCLUDED = tr(
 )
 
 
-def check_settings(facts: Facts) -> list[Check]:
+def check_settings(facts: Snapshot) -> list[Check]:
     if facts.settings_error is not None:
         return [failure("settings", facts.settings_error.message, facts.settings_error.hint)]
     found: list[Check] = []
@@ -73,7 +73,7 @@ def check_settings(facts: Facts) -> list[Check]:
     return found
 
 
-def check_models(facts: Facts) -> list[Check]:
+def check_models(facts: Snapshot) -> list[Check]:
     """Every model file is read: a truncated download is found here."""
     if facts.models_error is not None:
         return [failure("models", facts.models_error.message, facts.models_error.hint)]
@@ -139,7 +139,7 @@ def check_models(facts: Facts) -> list[Check]:
     return found
 
 
-def check_ports(facts: Facts) -> list[Check]:
+def check_ports(facts: Snapshot) -> list[Check]:
     native = facts.settings is None or facts.settings.runtime == "native"
     return [_check_port(port, native=native) for port in facts.ports]
 
@@ -202,13 +202,13 @@ def _check_port(fact: PortFact, *, native: bool) -> Check:
     )
 
 
-def check_gateway_config(facts: Facts) -> list[Check]:
+def check_gateway_config(facts: Snapshot) -> list[Check]:
     if facts.gateway_error is None:
         return [ok("gateway", tr("{name} is valid", name=facts.paths.gateway_config.name))]
     return [failure("gateway", facts.gateway_error.message, facts.gateway_error.hint)]
 
 
-def check_stack(facts: Facts) -> list[Check]:
+def check_stack(facts: Snapshot) -> list[Check]:
     """What runs now; for the doctor, after a start."""
     if facts.run is None:
         return [ok("stack", tr("nothing runs"))]

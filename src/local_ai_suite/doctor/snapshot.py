@@ -82,7 +82,7 @@ class Folder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Snapshot:
     """All of them. An ``..._error`` stands for a fact that could not be had, and says why."""
 
     paths: Paths
@@ -133,7 +133,7 @@ class Facts:
 
 def gather(
     paths: Paths, *, environ: Mapping[str, str] | None = None, root: Path = Path("/")
-) -> Facts:
+) -> Snapshot:
     """Look at everything. Bounded: each program that is asked has a time limit."""
     env = dict(os.environ if environ is None else environ)
     settings, settings_error = _attempt(lambda: load_settings(paths, environ=env))
@@ -145,7 +145,7 @@ def gather(
         _, models_error = _attempt(lambda: check_models(known, paths))
     memory = FitMemory(paths.state)
     hardware = detect(environ=env, root=root)
-    return Facts(
+    return Snapshot(
         paths=paths,
         settings=settings,
         settings_error=settings_error,

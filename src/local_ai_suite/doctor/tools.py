@@ -13,7 +13,7 @@ from .machine import gpus
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .snapshot import Facts
+    from .snapshot import Snapshot
 
 _LEAST_PYTHON = (3, 11)
 # Our two images, what they are built from, and the builder's copies of them.
@@ -34,7 +34,7 @@ _TOOLKIT = tr(
 )
 
 
-def check_python(facts: Facts) -> Check:
+def check_python(facts: Snapshot) -> Check:
     version = ".".join(map(str, facts.python))
     if facts.python < _LEAST_PYTHON:
         return failure(
@@ -48,7 +48,7 @@ def check_python(facts: Facts) -> Check:
     )
 
 
-def check_engine(facts: Facts) -> list[Check]:
+def check_engine(facts: Snapshot) -> list[Check]:
     engine = facts.engine
     if engine is None:
         error = facts.engine_error
@@ -85,7 +85,7 @@ def check_engine(facts: Facts) -> list[Check]:
     return [ok("engine", words, **details), *_check_engine_gpu(facts)]
 
 
-def _check_engine_gpu(facts: Facts) -> list[Check]:
+def _check_engine_gpu(facts: Snapshot) -> list[Check]:
     """The silent CPU is what people complain about most: said loudly."""
     engine, found = facts.engine, gpus(facts)
     if engine is None or not found:
@@ -125,7 +125,7 @@ def _check_engine_gpu(facts: Facts) -> list[Check]:
     ]
 
 
-def check_gateway(facts: Facts) -> list[Check]:
+def check_gateway(facts: Snapshot) -> list[Check]:
     version = facts.versions.get("litellm")
     if version is None:
         grade = failure if facts.runtime == "native" else warning
@@ -148,7 +148,7 @@ def check_gateway(facts: Facts) -> list[Check]:
     return [ok("gateway", tr("LiteLLM {version}", version=version), version=version)]
 
 
-def check_docker(facts: Facts) -> list[Check]:
+def check_docker(facts: Snapshot) -> list[Check]:
     settings, docker = facts.settings, facts.docker
     if docker is None:
         return [ok("docker", tr("RUNTIME=native: Docker is not needed"))]

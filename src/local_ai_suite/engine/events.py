@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,19 +12,16 @@ if TYPE_CHECKING:
 
 # A listener that does not read loses the oldest events, not our memory.
 BACKLOG = 256
-REMEMBERED = 50
 
 
 class Events:
-    """Sends each event to every listener; remembers the last ones."""
+    """Sends each event to every listener."""
 
     def __init__(self) -> None:
         self._listeners: set[asyncio.Queue[dict[str, Any]]] = set()
-        self.recent: deque[dict[str, Any]] = deque(maxlen=REMEMBERED)
 
     def send(self, kind: str, **facts: Any) -> None:
         event = {"event": kind, "time": time.time(), **facts}
-        self.recent.append(event)
         for queue in self._listeners:
             if queue.full():
                 queue.get_nowait()

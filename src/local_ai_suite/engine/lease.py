@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .llama_server import Running
+    from .llama_server import EngineProcess
     from .model import Model
 
 
@@ -18,7 +18,7 @@ class Lease:
     __slots__ = ("_done", "_give_back", "engine", "model", "waited")
 
     def __init__(
-        self, give_back: Callable[[Lease], None], model: Model, engine: Running, waited: float
+        self, give_back: Callable[[Lease], None], model: Model, engine: EngineProcess, waited: float
     ) -> None:
         self._give_back = give_back
         self._done = False

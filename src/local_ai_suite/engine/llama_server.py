@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from local_ai_suite.fit import FitPlan
 
     from .abilities import TemplateMemory
-    from .planning import Plan
+    from .placement import Placement
     from .slots import SlotStore
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ _LOG_LINES = 30
 SLOT_SECONDS = 15.0
 
 
-class Running(Protocol):
+class EngineProcess(Protocol):
     """What the pool needs of an engine process; tests bring their own."""
 
     @property
@@ -99,19 +99,19 @@ class Launch:
     stall_seconds: float = STALL_SECONDS
     slot_seconds: float = SLOT_SECONDS
 
-    def __call__(self, entry: ModelEntry, plan: Plan) -> Running:
-        return LlamaServer(self, entry, plan)
+    def __call__(self, entry: ModelEntry, placement: Placement) -> EngineProcess:
+        return LlamaServer(self, entry, placement)
 
 
 class LlamaServer:
     """An engine process. ``ready()`` starts it; raises LoadFailed with the engine's own reason."""
 
     def __init__(
-        self, launch: Launch, entry: ModelEntry, plan: Plan, *, clock: Clock | None = None
+        self, launch: Launch, entry: ModelEntry, placement: Placement, *, clock: Clock | None = None
     ) -> None:
         self._launch = launch
         self._entry = entry
-        self._plan = plan
+        self._placement = placement
         self._clock = clock or SystemClock()
         # A key of its own per process: only this service can talk to it, and it never stands in
         # the arguments, which every user of the machine can read.
@@ -194,14 +194,14 @@ class LlamaServer:
     async def _keep(self, place: Path) -> None:
         store = self._launch.slots
         assert store is not None  # noqa: S101
-        projected = sum(item.parts.kv_cache for item in self._plan.fit.devices)
+        projected = sum(item.parts.kv_cache for item in self._placement.fit.devices)
         began = self._clock.now()
         tokens = size = 0
         problem: str | None = "no room on the disk for its conversations"
         try:
             if await asyncio.to_thread(store.make_room, place, projected):
                 problem = None
-            for number in range(self._plan.fit.parallel if problem is None else 0):
+            for number in range(self._placement.fit.parallel if problem is None else 0):
                 saved, problem = await self._slot(number, "save", slot_file(place, number).name)
                 if saved.get("n_saved"):
                     await asyncio.to_thread(_make_private, place)
@@ -255,7 +255,7 @@ class LlamaServer:
     async def responsive(self) -> bool:
         """Whether its main loop turns: ``/slots`` is answered there, ``/health`` is not."""
         try:
-            bound = stall_bound(self._plan.fit, self._launch.stall_seconds)
+            bound = stall_bound(self._placement.fit, self._launch.stall_seconds)
             await self.ask("GET", "/slots", seconds=bound)
         except UpstreamError:
             # Its death is told elsewhere.
@@ -310,7 +310,9 @@ class LlamaServer:
             return
         version = self._launch.found.version or "unknown"
         try:
-            self._slots = await asyncio.to_thread(store.place, self._entry, self._plan.fit, version)
+            self._slots = await asyncio.to_thread(
+                store.place, self._entry, self._placement.fit, version
+            )
         except OSError as exc:
             self.kept = Kept(problem=str(exc))
             logger.warning("%s: conversations will not be kept: %s", self._entry.name, exc)
@@ -322,7 +324,7 @@ class LlamaServer:
         command = arguments(
             launch.found,
             self._entry,
-            self._plan.fit,
+            self._placement.fit,
             port=port,
             slot_folder=self._slots,
         )
@@ -331,7 +333,9 @@ class LlamaServer:
             key=self._key,
             # A model that is planned for the CPU gets no GPU to see: only looking at one would
             # take some 300 MiB of it for a CUDA context.
-            cuda_visible_devices=launch.cuda_visible_devices if self._plan.fit.uses_gpu else "",
+            cuda_visible_devices=launch.cuda_visible_devices
+            if self._placement.fit.uses_gpu
+            else "",
             parent=os.getpid(),
         )
         upstream = Upstream("127.0.0.1", port, silence_timeout_s=SILENCE_SECONDS)

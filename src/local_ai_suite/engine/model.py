@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from local_ai_suite.catalog.catalog import ModelEntry
     from local_ai_suite.errors import SuiteError
 
-    from .llama_server import Running
+    from .llama_server import EngineProcess
     from .pace import Speed
-    from .planning import Plan
+    from .placement import Placement
     from .readback import Actual, Deviation
     from .slots import Kept
 
@@ -42,7 +42,7 @@ class ModelUnavailable(EngineError):
 @dataclass(eq=False)
 class Waiter:
     since: float
-    future: asyncio.Future[Running]
+    future: asyncio.Future[EngineProcess]
 
 
 _numbers = itertools.count(1)
@@ -59,10 +59,10 @@ class Model:
     entry: ModelEntry
     key: str = field(default_factory=lambda: f"model-{next(_numbers)}")
     phase: Phase = Phase.UNLOADED
-    plan: Plan | None = None
+    placement: Placement | None = None
     planned: bool = False  # for those who wait now; the next load is planned anew
     actual: Actual | None = None
-    engine: Running | None = None
+    engine: EngineProcess | None = None
     task: asyncio.Task[None] | None = None
     parking: asyncio.Task[None] | None = None
     in_flight: int = 0
@@ -126,7 +126,7 @@ def facts(model: Model, now: float) -> dict[str, Any]:
         "load_seconds": round(model.load_seconds, 3) if model.load_seconds else None,
         "pinned": model.entry.overrides.pinned,
         "tokens_per_second": round(model.speed.measured, 2) if model.speed else None,
-        "projected_bytes": dict(model.plan.need) if model.plan else None,
+        "projected_bytes": dict(model.placement.need) if model.placement else None,
         "failure": model.failure.message if model.failure else None,
         "deaths": len(model.deaths),
         "last_death": model.last_death,
@@ -134,12 +134,12 @@ def facts(model: Model, now: float) -> dict[str, Any]:
         "warnings": list(model.entry.warnings),
         "cpu_features": list(model.actual.cpu_features) if model.actual else None,
         "conversations": asdict(kept) if kept is not None else None,
-        "plan": _plan_facts(model.plan) if model.plan is not None else None,
+        "plan": _plan_facts(model.placement) if model.placement is not None else None,
     }
 
 
-def _plan_facts(plan: Plan) -> dict[str, Any]:
-    fit = plan.fit
+def _plan_facts(placement: Placement) -> dict[str, Any]:
+    fit = placement.fit
     return {
         "n_gpu_layers": fit.n_gpu_layers,
         "ctx_size": fit.ctx_size,
@@ -147,7 +147,7 @@ def _plan_facts(plan: Plan) -> dict[str, Any]:
         "cache_type_k": fit.cache_type_k,
         "cache_type_v": fit.cache_type_v,
         "tokens_per_second": fit.tokens_per_second,
-        "alongside": list(plan.alongside),
+        "alongside": list(placement.alongside),
         "reasons": list(fit.reasons),
         "warnings": list(fit.warnings),
     }

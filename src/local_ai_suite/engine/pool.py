@@ -3,8 +3,9 @@
     unloaded -> loading -> ready -> stopping -> unloaded
 
 ``ledger.decide`` says what should happen; :class:`Pool` does it. Everything runs on one event loop
-and ``_turn`` does not wait, so each decision sees a consistent state; only the task ``_live`` of a
-model changes its phase and releases its bytes, and it does so after its process is gone.
+and ``_turn`` does not wait, so each decision sees a consistent state. It begins loads and stops;
+the task ``_live`` of a model takes its phase on from there, and alone releases its bytes, after its
+process is gone.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 
     from .learning import Notes
     from .ledger import Bytes
-    from .llama_server import Running
-    from .planning import Plan, Planner
+    from .llama_server import EngineProcess
+    from .placement import Placement, Placer
 
 logger = logging.getLogger(__name__)
 
@@ -44,20 +45,20 @@ logger = logging.getLogger(__name__)
 PATIENCE = 2.0
 PATIENCE_LEAST, PATIENCE_MOST = 0.2, 30.0
 
-Launcher = Callable[["ModelEntry", "Plan"], "Running"]
+Launcher = Callable[["ModelEntry", "Placement"], "EngineProcess"]
 # From the bytes that our models hold to the bytes that models may hold in all, measured now.
 Measure = Callable[["Bytes"], Awaitable[dict[str, int]]]
 
 
 class Pool:
-    """All models of the service. ``launch`` starts an engine process, ``planner`` sizes it."""
+    """All models of the service. ``launch`` starts an engine process; ``placer`` sizes it."""
 
     def __init__(
         self,
         entries: Iterable[ModelEntry],
         *,
         capacity: Bytes,
-        planner: Planner,
+        placer: Placer,
         launch: Launcher,
         measure: Measure | None = None,
         notes: Notes | None = None,
@@ -67,7 +68,7 @@ class Pool:
     ) -> None:
         self.ledger = Ledger(capacity)
         self.events = Events()
-        self._planner = planner
+        self._placer = placer
         self._launch = launch
         self._measure = measure
         self._notes = notes
@@ -219,7 +220,7 @@ class Pool:
         if model.phase is Phase.UNLOADED and waiting is not None and not model.planned:
             try:
                 model.planned = True
-                model.plan = self._plan(model)
+                model.placement = self._place(model)
             except SuiteError as exc:
                 self._failed(model, exc)
                 return None
@@ -227,7 +228,7 @@ class Pool:
                 logger.exception("planning %s", model.name)
                 self._failed(model, FitError(f"{model.name} could not be planned: {exc!r}"))
                 return None
-        need = model.plan.need if model.plan is not None else {}
+        need = model.placement.need if model.placement is not None else {}
         own = model.entry.overrides.keep_alive
         return View(
             name=model.key,
@@ -243,7 +244,7 @@ class Pool:
             patience=min(PATIENCE_MOST, max(PATIENCE_LEAST, model.load_seconds or PATIENCE)),
         )
 
-    def _plan(self, model: Model) -> Plan:
+    def _place(self, model: Model) -> Placement:
         """Raises FitError, GgufError."""
         held = self.ledger.held()
         others = {other.name: held[other.key] for other in self._models if other.key in held}
@@ -252,7 +253,7 @@ class Pool:
             for other in self._models
             if other.entry.overrides.pinned and other.key in held
         }
-        return self._planner(model.entry, self.ledger.capacity, others, pinned)
+        return self._placer(model.entry, self.ledger.capacity, others, pinned)
 
     def _set_timer(self, views: list[View], now: float) -> None:
         if self._timer is not None:
@@ -338,13 +339,13 @@ class Pool:
     # Engines
 
     def _load(self, model: Model) -> None:
-        assert model.plan is not None  # noqa: S101
-        self.ledger.hold(model.key, model.plan.need)
+        assert model.placement is not None  # noqa: S101
+        self.ledger.hold(model.key, model.placement.need)
         model.phase = Phase.LOADING
         model.restart_at = None
         model.identity = file_identity(model.entry.path)
-        model.engine = self._launch(model.entry, model.plan)
-        model.task = task = asyncio.create_task(self._live(model, model.engine, model.plan))
+        model.engine = self._launch(model.entry, model.placement)
+        model.task = task = asyncio.create_task(self._live(model, model.engine, model.placement))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -355,18 +356,18 @@ class Pool:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _park(self, model: Model, engine: Running) -> None:
+    async def _park(self, model: Model, engine: EngineProcess) -> None:
         await look_at_speed(model, engine, self._notes)
         await engine.park()
 
-    async def _live(self, model: Model, engine: Running, plan: Plan) -> None:
+    async def _live(self, model: Model, engine: EngineProcess, placement: Placement) -> None:
         """From the start of an engine process to its end; the only writer of the way back."""
         began = self._clock.now()
         self.events.send("loading", model=model.name)
         error: SuiteError | None = None
         try:
             actual = await engine.ready()
-            self._prove(model, plan, actual)
+            self._prove(model, placement, actual)
             self._became_ready(model, actual, began)
             ended = await until_gone(model, engine, self._clock, self._notes)
             # One that dies while it is stopped (in a save, say) is not wanted back.
@@ -388,11 +389,11 @@ class Pool:
             finally:
                 self._gone(model, error)
 
-    def _prove(self, model: Model, plan: Plan, actual: Actual) -> None:
+    def _prove(self, model: Model, placement: Placement, actual: Actual) -> None:
         """Compare with the plan. Raises LoadFailed for a misfit unless ON_MISFIT=warn."""
-        model.deviations = compare(plan.expected(), actual)
+        model.deviations = compare(placement.expected(), actual)
         if self._notes is not None:
-            self._notes.loaded(model.name, plan.fit, actual.buffers)
+            self._notes.loaded(model.name, placement.fit, actual.buffers)
         for deviation in model.deviations:
             logger.warning("%s is not as planned: %s", model.name, deviation.message)
         failures = [item.message for item in model.deviations if item.failure]
@@ -466,10 +467,10 @@ def _unknown(name: str, models: Iterable[Model]) -> ModelUnknown:
     return ModelUnknown(f"The model {name!r} does not exist.", hint=f"There are: {known}.")
 
 
-def _engine(model: Model) -> Running:
+def _engine(model: Model) -> EngineProcess:
     assert model.engine is not None  # noqa: S101
     return model.engine
 
 
-def _succeeded(future: asyncio.Future[Running]) -> bool:
+def _succeeded(future: asyncio.Future[EngineProcess]) -> bool:
     return future.done() and not future.cancelled() and future.exception() is None

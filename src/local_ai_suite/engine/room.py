@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from local_ai_suite import hardware
 
 from .ledger import plus
-from .planning import capacity
+from .placement import capacity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .learning import FitMemory
     from .ledger import Bytes
     from .pace import Speed
-    from .planning import FitPlanner
+    from .placement import FitPlanner
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Room:
         }
 
 
-class Lessons:
+class Learner:
     """What loads teach (``learning.Notes``): remembered, and given to the planner."""
 
     def __init__(self, memory: FitMemory, planner: FitPlanner, room: Room) -> None:

@@ -56,11 +56,11 @@ def model_meta(model: Model) -> dict[str, Any]:
     """Limits as the engine has them when it runs, as planned when it was planned, else ``None``."""
     entry, file = model.entry, model.entry.file
     n_ctx = model.actual.context_per_slot if model.actual else None
-    if n_ctx is None and model.plan is not None:
-        n_ctx = model.plan.context_per_slot
+    if n_ctx is None and model.placement is not None:
+        n_ctx = model.placement.context_per_slot
     parallel = model.actual.parallel if model.actual else None
-    if parallel is None and model.plan is not None:
-        parallel = model.plan.fit.parallel
+    if parallel is None and model.placement is not None:
+        parallel = model.placement.fit.parallel
     return {
         # The name that the engine says in its answers, whichever of its names was asked for.
         "name": model.name,
@@ -83,7 +83,7 @@ def model_meta(model: Model) -> dict[str, Any]:
         "default_max_output": default_max_output(n_ctx) if not entry.embeds else None,
         "runs_on": runs_on(model),
         "tokens_per_second": {
-            "expected": model.plan.fit.tokens_per_second if model.plan else None,
+            "expected": model.placement.fit.tokens_per_second if model.placement else None,
             "measured": model.speed.measured if model.speed else None,
         },
         "deviations": [item.message for item in model.deviations],

@@ -27,6 +27,7 @@ from local_ai_suite.wire.serve import Server, listen, run
 from local_ai_suite.wire.upstream import UpstreamError, forwardable
 
 from .routes import FORWARDED, WATCHED, mismatch, model_rows
+from .service import EngineService
 
 if TYPE_CHECKING:
     from local_ai_suite.settings import Settings
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from .lease import Lease
     from .model import Model
     from .pool import Pool
-    from .service import EngineService
 
 logger = logging.getLogger(__name__)
 
@@ -292,8 +292,6 @@ def _model_name(body: dict[str, Any]) -> str:
 
 async def serve(stopping: asyncio.Event) -> int:
     """Run the engine service until ``stopping`` is set."""
-    from .service import EngineService  # noqa: PLC0415 (a cycle only in types)
-
     paths = find_paths()
     settings = load_settings(paths)
     service = await EngineService.create(settings, paths)

@@ -18,9 +18,9 @@ from .bandwidth import MemorySpeed
 from .learning import FitMemory
 from .llama_server import Launch
 from .model import Model, ModelUnknown
-from .planning import FitPlanner, capacity
+from .placement import FitPlanner, capacity
 from .pool import Pool
-from .room import Lessons, Room
+from .room import Learner, Room
 from .slots import SlotStore
 
 if TYPE_CHECKING:
@@ -103,11 +103,11 @@ class EngineService:
         memory = FitMemory(paths.state)
         planner = FitPlanner(settings, machine, gpu, learned=memory.learned)
         room_now = Room(planner, measured, MemorySpeed(paths.state, machine))
-        notes = Lessons(memory, planner, room_now)
+        notes = Learner(memory, planner, room_now)
         pool = Pool(
             catalog.entries,
             capacity=measured if room is None else room,
-            planner=planner,
+            placer=planner,
             launch=launch,
             measure=room_now if room is None else None,
             notes=notes,

@@ -13,7 +13,7 @@ from .readback import too_slow
 
 if TYPE_CHECKING:
     from .learning import Notes
-    from .llama_server import Running
+    from .llama_server import EngineProcess
     from .model import Model
 
 logger = logging.getLogger(__name__)
@@ -23,7 +23,9 @@ WATCH_SECONDS = 30.0
 STALLED = "it did not answer any more and was ended"
 
 
-async def until_gone(model: Model, engine: Running, clock: Clock, notes: Notes | None) -> Exit:
+async def until_gone(
+    model: Model, engine: EngineProcess, clock: Clock, notes: Notes | None
+) -> Exit:
     """Wait for the end of the engine; one that does not answer under a request is ended."""
     gone = asyncio.create_task(engine.exited())
     while True:
@@ -46,15 +48,15 @@ async def until_gone(model: Model, engine: Running, clock: Clock, notes: Notes |
         asking.cancel()
 
 
-async def look_at_speed(model: Model, engine: Running, notes: Notes | None) -> None:
+async def look_at_speed(model: Model, engine: EngineProcess, notes: Notes | None) -> None:
     """Once something was generated since the last look: how fast, and is it as planned?"""
-    if model.plan is None or model.served == model.served_at_look:
+    if model.placement is None or model.served == model.served_at_look:
         return
     model.served_at_look = model.served
     counters = await engine.counters()
     if counters is None or not model.pace.look(counters):
         return
-    speed = model.pace.speed(model.plan.fit.tokens_per_second)
+    speed = model.pace.speed(model.placement.fit.tokens_per_second)
     if speed is None:
         return
     model.speed = speed

@@ -34,10 +34,12 @@ class PartComparison:
 
     @property
     def difference(self) -> int:
+        """Bytes taken beyond the projection; negative: less was taken."""
         return self.actual - self.projected
 
     @property
     def as_projected(self) -> bool:
+        """Within 5 % or 16 MiB of the projection."""
         return abs(self.difference) <= max(ABSOLUTE, int(RELATIVE * self.actual))
 
 
@@ -79,6 +81,7 @@ class Record:
     taken: tuple[tuple[str, int], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
+        """For JSON; :meth:`from_dict` reads it."""
         return {"version": 1, "taken": [list(item) for item in self.taken]}
 
     @classmethod

@@ -140,6 +140,7 @@ class FitPlan:
 
     @property
     def uses_gpu(self) -> bool:
+        """At least one layer is planned for a GPU."""
         return self.n_gpu_layers > 0
 
     @property

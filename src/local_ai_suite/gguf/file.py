@@ -51,6 +51,7 @@ class GgufFile:
 
     @property
     def path(self) -> Path:
+        """The file; the first one of a model in several."""
         return self.headers[0].path
 
     @property
@@ -60,14 +61,17 @@ class GgufFile:
 
     @property
     def version(self) -> int:
+        """Of the GGUF format: 2 or 3."""
         return self.headers[0].version
 
     @property
     def metadata(self) -> Metadata:
+        """The header's keys; those of the first file."""
         return self.headers[0].metadata
 
     @cached_property
     def tensors(self) -> tuple[Tensor, ...]:
+        """The tensor tables of all files, in their order."""
         return tuple(tensor for header in self.headers for tensor in header.tensors)
 
     @property
@@ -77,6 +81,7 @@ class GgufFile:
 
     @cached_property
     def tensor_bytes(self) -> int:
+        """Bytes of all tensors together, without the headers and padding."""
         return sum(tensor.n_bytes for tensor in self.tensors)
 
     @cached_property
@@ -86,6 +91,8 @@ class GgufFile:
 
     @property
     def architecture(self) -> str:
+        """llama.cpp's name of the network (``general.architecture``), such as ``llama``. Raises
+        GgufError where the header names none."""
         found = self.metadata.text("general.architecture")
         if not found:
             raise GgufError(
@@ -115,6 +122,7 @@ class GgufFile:
 
     @property
     def block_count(self) -> int | None:
+        """Layers of the network, without embedding and output."""
         return self.metadata.integer(self.key("block_count"))
 
     @property
@@ -124,6 +132,7 @@ class GgufFile:
 
     @property
     def embedding_length(self) -> int | None:
+        """Numbers per token between layers; of an embedding model, per vector."""
         return self.metadata.integer(self.key("embedding_length"))
 
     @property
@@ -143,10 +152,12 @@ class GgufFile:
 
     @property
     def expert_count(self) -> int:
+        """Experts per layer; 0 for a dense model."""
         return self.metadata.integer(self.key("expert_count")) or 0
 
     @property
     def experts_used(self) -> int:
+        """Experts that each token goes through; 0 for a dense model."""
         return self.metadata.integer(self.key("expert_used_count")) or 0
 
     @property
@@ -155,6 +166,7 @@ class GgufFile:
 
     @property
     def vocabulary_size(self) -> int | None:
+        """Tokens that the model knows."""
         stated = self.metadata.integer(self.key("vocab_size"))
         return self.metadata.count("tokenizer.ggml.tokens") or stated
 
@@ -169,10 +181,12 @@ class GgufFile:
 
     @property
     def chat_template(self) -> str | None:
+        """The Jinja template of its chats; ``None`` for a base model."""
         return self.metadata.text("tokenizer.chat_template")
 
     @cached_property
     def chat_features(self) -> TemplateFeatures | None:
+        """What its chat template provides for; ``None`` without a template."""
         return template_features(self.chat_template)
 
     @cached_property
@@ -194,6 +208,7 @@ class GgufFile:
 
     @property
     def is_projector(self) -> bool:
+        """It is a vision or audio part for another model (``mmproj``), not a model."""
         return self.type == "mmproj"
 
     # Quantization.

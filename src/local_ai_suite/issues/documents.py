@@ -29,14 +29,17 @@ class Documents:
 
     @property
     def markdown(self) -> Path:
+        """The plan for a person."""
         return self.folder / f"{self.name}.md"
 
     @property
     def json(self) -> Path:
+        """The plan for programs."""
         return self.folder / f"{self.name}.json"
 
     @property
     def state(self) -> Path:
+        """What an interrupted planning goes on from."""
         return self.folder / f"{self.name}.state.json"
 
     def read_state(self) -> dict[str, Any] | None:
@@ -48,6 +51,7 @@ class Documents:
         return found if isinstance(found, dict) else None
 
     def keep_state(self, state: dict[str, Any]) -> None:
+        """Write the state down, whole or not at all. Raises DiskError."""
         write(self.state, json.dumps(state, ensure_ascii=False))
 
     def finish(self, plan: dict[str, Any], text: str) -> None:
@@ -57,6 +61,7 @@ class Documents:
         self.state.unlink(missing_ok=True)
 
     def write_json(self, plan: dict[str, Any]) -> None:
+        """Write the plan for programs, whole or not at all. Raises DiskError."""
         write(self.json, json.dumps(plan, ensure_ascii=False, indent=2, sort_keys=True) + "\n")
 
     def read(self) -> tuple[dict[str, Any], str]:

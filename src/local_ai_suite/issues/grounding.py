@@ -38,7 +38,7 @@ _ENDINGS = frozenset(
 
 
 @dataclass(slots=True)
-class Facts:
+class Grounding:
     """What may be named. ``dropped``: what was left out, and why, in order."""
 
     survey: Survey
@@ -114,7 +114,7 @@ def _is_file(named: str) -> bool:
     return "/" in named or ending[1].lower() in _ENDINGS
 
 
-def facts_of(survey: Survey, *sources: str) -> Facts:
+def grounding_of(survey: Survey, *sources: str) -> Grounding:
     """What may be named: the survey's files, and the numbers in ``sources``."""
     text = "\n".join([*sources, *survey.files, *(commit.subject for commit in survey.log)])
     numbers = {found.rstrip(_ENDING).lower() for found in _NUMBERED.findall(text)}
@@ -123,7 +123,7 @@ def facts_of(survey: Survey, *sources: str) -> Facts:
         bare[0] for number in list(numbers) if (bare := re.match(r"\d[\d.,]*\d|\d", number))
     }
     known = frozenset(survey.files) | frozenset(survey.folders)
-    return Facts(survey, known, frozenset(numbers), text)
+    return Grounding(survey, known, frozenset(numbers), text)
 
 
 def visible(text: str) -> str:

@@ -18,7 +18,7 @@ from local_ai_suite.messages import tr
 
 from . import prompts
 from .estimate import estimate, working_day
-from .grounding import Facts, facts_of
+from .grounding import Grounding, grounding_of
 from .labels import word
 from .schema_check import violation
 from .sections import SECTIONS, criteria
@@ -94,7 +94,7 @@ def write_plan(
     if state and state.get("version") == VERSION and state.get("fingerprint") == mark:
         done = dict(state["sections"])
     resumed = len(done)
-    known = facts_of(survey, issue.text)
+    known = grounding_of(survey, issue.text)
     for number, section in enumerate(SECTIONS, 1):
         progress(number, len(SECTIONS), section.key)
         if section.key in done:
@@ -117,7 +117,7 @@ def _write_section(
     writer: Writer,
     language: str,
     done: dict[str, Any],
-    known: Facts,
+    known: Grounding,
 ) -> dict[str, Any]:
     answer_tokens = min(ANSWER_TOKENS, int(writer.context * _ANSWER_SHARE))
     room = writer.context - answer_tokens - _MARGIN
@@ -177,7 +177,7 @@ def _write_section(
 
 
 def checked(
-    key: str, answer: dict[str, Any], schema: Schema, facts: Facts, language: str
+    key: str, answer: dict[str, Any], schema: Schema, facts: Grounding, language: str
 ) -> dict[str, Any]:
     """``answer`` with every free text held against the facts; enumerations stay as they are.
 
@@ -190,7 +190,7 @@ def checked(
     return filled
 
 
-def _checked(where: str, value: Any, schema: Schema, facts: Facts) -> Any:
+def _checked(where: str, value: Any, schema: Schema, facts: Grounding) -> Any:
     if schema["type"] == "string":
         return value if "enum" in schema or "pattern" in schema else facts.check(where, value)
     if schema["type"] == "array":
@@ -218,7 +218,7 @@ def _fill(value: Any, schema: Schema, unchecked: str) -> Any:
     }
 
 
-def _new_files(make: list[dict[str, str]], facts: Facts) -> list[dict[str, str]]:
+def _new_files(make: list[dict[str, str]], facts: Grounding) -> list[dict[str, str]]:
     """New files by their whole path, each once, none that is there already."""
     found: dict[str, dict[str, str]] = {}
     for entry in make:

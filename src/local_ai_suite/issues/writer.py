@@ -29,6 +29,8 @@ class ServerWriter:
         self.context = context
 
     def count(self, messages: list[dict[str, Any]]) -> int:
+        """Tokens of ``messages`` in the model's template. Raises RequestRefused for a server that
+        can't count."""
         counted = self._client.count_tokens(messages, model=self.name)
         if counted is None:
             raise RequestRefused(
@@ -41,6 +43,8 @@ class ServerWriter:
     def ask(
         self, messages: list[dict[str, Any]], schema: dict[str, Any], most: int, attempt: int
     ) -> Any:
+        """An object that fits ``schema``, of ``most`` tokens at most. ``attempt`` counts from 0;
+        later ones are asked with more freedom. Raises NetworkError."""
         answer = self._client.chat(
             messages,
             model=self.name,

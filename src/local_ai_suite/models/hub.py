@@ -83,6 +83,7 @@ class Hub:
         self.close()
 
     def close(self) -> None:
+        """Close its connections."""
         self._client.close()
 
     def files(self, reference: Reference) -> list[RemoteFile]:

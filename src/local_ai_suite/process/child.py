@@ -67,15 +67,22 @@ class Exit:
 class Clock(Protocol):
     """Monotonic seconds and a way to wait; tests bring their own."""
 
-    def now(self) -> float: ...
-    async def sleep(self, seconds: float) -> None: ...
+    def now(self) -> float:
+        """Seconds of a clock that never goes back."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for ``seconds``."""
 
 
 class SystemClock:
+    """The machine's own clock."""
+
     def now(self) -> float:
+        """``time.monotonic()``."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
+        """``asyncio.sleep``."""
         await asyncio.sleep(seconds)
 
 

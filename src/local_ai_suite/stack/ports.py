@@ -28,6 +28,7 @@ class PortHolder:
     privileged: bool = False  # nobody listens: the system keeps it for root
 
     def describe(self) -> str:
+        """Who holds the port, in words for a message."""
         if self.privileged:
             return tr(
                 "the system: ports below {port} are for root",

@@ -54,14 +54,17 @@ class Listeners(list[socket.socket]):
 
     @property
     def port(self) -> int:
+        """The port of all of them."""
         return int(self[0].getsockname()[1])
 
     @property
     def urls(self) -> list[str]:
+        """``http://address:port`` of each, IPv6 addresses in brackets."""
         names = [sock.getsockname()[0] for sock in self]
         return [f"http://{f'[{n}]' if ':' in n else n}:{self.port}" for n in names]
 
     def close(self) -> None:
+        """Close the sockets: nobody can connect any more."""
         for sock in self:
             sock.close()
 

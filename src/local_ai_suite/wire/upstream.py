@@ -73,6 +73,8 @@ class UpstreamError(NetworkError):
 
 
 class UpstreamUnreachable(UpstreamError):
+    """Nothing takes the connection, or it is cut before an answer."""
+
     code = "upstream_unreachable"
 
 
@@ -89,6 +91,8 @@ class UpstreamGarbage(UpstreamError):
 
 
 class UpstreamTimeout(UpstreamError):
+    """It did not answer in time."""
+
     code = "upstream_timeout"
     http_status = 504
 

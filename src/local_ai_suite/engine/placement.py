@@ -28,7 +28,7 @@ SIDE_BY_SIDE_CONTEXT = 16_384
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Placement:
     """A fit plan and the bytes per device that the ledger holds for it.
 
     ``alongside`` names the models that it was planned to live beside.
@@ -55,7 +55,7 @@ class Plan:
 
 
 # A model, the bytes that models may hold in all, and what others hold now: all, and pinned ones.
-Planner = Callable[["ModelEntry", "Bytes", Mapping[str, "Bytes"], Mapping[str, "Bytes"]], Plan]
+Placer = Callable[["ModelEntry", "Bytes", Mapping[str, "Bytes"], Mapping[str, "Bytes"]], Placement]
 
 
 @dataclass(slots=True)
@@ -74,7 +74,7 @@ class FitPlanner:
         capacity: Bytes,
         held: Mapping[str, Bytes],
         pinned: Mapping[str, Bytes],
-    ) -> Plan:
+    ) -> Placement:
         """The plan beside all others if it is nearly as good as the one in their place.
 
         Raises FitError for a model that does not fit even then. What was set explicitly is tried
@@ -100,12 +100,12 @@ class FitPlanner:
             enough = min(alone.ctx_size, SIDE_BY_SIDE_CONTEXT)
             same = (beside.n_gpu_layers, beside.n_cpu_moe) == (alone.n_gpu_layers, alone.n_cpu_moe)
             if beside.fits and same and beside.ctx_size >= enough:
-                return Plan(beside, need_of(beside), tuple(held))
+                return Placement(beside, need_of(beside), tuple(held))
         need = need_of(alone)
         if not alone.fits:
             # The ledger then gives it all there is.
             need = {name: min(size, max(0, room.get(name, 0))) for name, size in need.items()}
-        return Plan(alone, need, tuple(pinned))
+        return Placement(alone, need, tuple(pinned))
 
     def _request(self, entry: ModelEntry, free: Bytes) -> FitRequest:
         settings, own = self.settings, entry.overrides

@@ -12,11 +12,11 @@ from .path import Edit
 
 if TYPE_CHECKING:
     from .formats import Format
-    from .serving import Facts
+    from .serving import Endpoint
 
 Protocol = Literal["chat", "responses", "messages"]
 # Clients whose setup changes a whole configuration file answer "what goes in" with these.
-Edits = Callable[["Facts"], list[Edit]]
+Edits = Callable[["Endpoint"], list[Edit]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,8 @@ class Home:
 
     @classmethod
     def here(cls, environ: Mapping[str, str] | None = None, mounts: Path = Path("/mnt")) -> Home:
+        """This user's home, with the Windows profile beside it in WSL2. ``environ``: the process's
+        if ``None``; ``mounts``: where Windows' drives lie."""
         env = os.environ if environ is None else environ
         return cls(Path(env.get("HOME") or Path.home()), env, windows_profile(env, mounts))
 
@@ -86,12 +88,12 @@ class Launch:
     """How a terminal client starts with nothing written: its command, arguments, environment."""
 
     command: str
-    environment: Callable[[Facts, str], dict[str, str]]
-    arguments: Callable[[Facts], list[str]] = lambda _: []
+    environment: Callable[[Endpoint, str], dict[str, str]]
+    arguments: Callable[[Endpoint], list[str]] = lambda _: []
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
+class Editor:
     """One row of the table. ``found_by``: commands on PATH; ``folders``: of its configuration."""
 
     id: str
@@ -105,13 +107,11 @@ class Client:
     # Its makers' servers make the calls: it needs a public address.
     needs_tunnel: bool = False
     # Set by hand in the client's own window, or printed: lines with the values filled in.
-    steps: Callable[[Facts], list[str]] | None = None
+    steps: Callable[[Endpoint], list[str]] | None = None
     # What its user has to know.
     notes: tuple[str, ...] = ()
     tools: bool = True
     fim: bool = False
-    # The name of the variable for the key, where the client fixes it.
-    key_variable: str = ""
     install: str = ""
     # A screenshot in docs/clients, made by the tier of real clients.
     picture: str = ""
