@@ -116,6 +116,21 @@ def test_modules_are_small(path: Path) -> None:
     assert lines <= MOST_LINES, f"{path.name} has {lines} lines; split it along its seams"
 
 
+def test_the_product_imports_nothing_of_the_demo_models_making() -> None:
+    making = PACKAGE.parents[1] / "demo-model"
+    names = {path.stem for path in making.glob("*.py")} | {"corpus"}
+    assert {"train", "corpus"} <= names
+    for path in MODULES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        roots = {
+            alias.name for n in ast.walk(tree) if isinstance(n, ast.Import) for alias in n.names
+        }
+        roots |= {
+            n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) if not n.level
+        }
+        assert not {root.partition(".")[0] for root in roots} & names, path
+
+
 def test_test_modules_have_names_of_their_own() -> None:
     """pytest imports them by name: the second of a name is not collected, and nothing runs."""
     names = Counter(path.name for path in TESTS.rglob("test_*.py"))

@@ -19,7 +19,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TOOLS = Path(__file__).parents[2] / "tools" / "demo_model"
+TOOLS = Path(__file__).parents[2] / "demo-model"
 SAMPLED = 6_000  # documents, of the 300,000 and more of a training
 
 

@@ -488,16 +488,11 @@ class Gate:
             os.close(descriptor)
 
     def _note(self, event: str, request: Request, now: Moment, **facts: Any) -> None:
+        title = redact(self._kind(request.action).title(request.arguments))
         self._audit.append(
-            event,
-            request.id,
-            now,
-            action=request.action,
-            digest=request.digest,
-            principal=request.principal,
-            title=redact(self._kind(request.action).title(request.arguments)),
-            **facts,
-        )
+            event, request.id, now, action=request.action, digest=request.digest,
+            principal=request.principal, title=title, **facts,
+        )  # fmt: skip
 
 
 class _StillRunning(ApprovalError):

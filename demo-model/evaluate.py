@@ -21,15 +21,16 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import held_out
 import httpx
+
+import held_out
 from corpus import small_talk, structured, tool_calls, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = Path(__file__).parent
-MODEL = HERE.parents[1] / "src" / "local_ai_suite" / "demo" / "demo.gguf"
+MODEL = HERE.parent / "src" / "local_ai_suite" / "demo" / "demo.gguf"
 CARD = MODEL.with_name("MODEL_CARD.md")
 MARKS = ("<!-- evaluate.py --write -->\n", "<!-- end -->\n")
 MOST_TOKENS = 160

@@ -11,12 +11,11 @@ import importlib.util
 import json
 from pathlib import Path
 
+import gguf
 import torch
 
-import gguf
-
 HERE = Path(__file__).parent
-ROOM = HERE.parents[1] / "src" / "local_ai_suite" / "demo"
+ROOM = HERE.parent / "src" / "local_ai_suite" / "demo"
 
 
 def chat_template() -> str:

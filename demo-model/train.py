@@ -25,15 +25,17 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from tokenizers import Tokenizer
+
 from corpus.mixture import documents
 from model import Config, Demo
-from tokenizers import Tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from corpus.conversation import Document
     from torch import Tensor
+
+    from corpus.conversation import Document
 
 HERE = Path(__file__).parent
 BATCH_TOKENS = 2560  # in each process
