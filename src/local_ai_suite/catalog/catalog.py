@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from local_ai_suite import demo
 from local_ai_suite.errors import GgufError, ModelError, SettingsError
@@ -19,10 +19,11 @@ from local_ai_suite.gguf import GgufFile, read_gguf, split_name
 from local_ai_suite.hardware import total_memory
 from local_ai_suite.messages import tr
 
+from .choice import Kind, choose_chat, choose_code, choose_embed, kind_of
 from .models_toml import NO_OVERRIDES, Override, read_models_toml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from local_ai_suite.paths import Paths
     from local_ai_suite.settings import Settings
@@ -30,14 +31,11 @@ if TYPE_CHECKING:
 CHAT, CODE, EMBED = "local-chat", "local-code", "local-embed"
 DEMO_NAME = "demo"
 
-Kind = Literal["chat", "code", "embed", "rerank"]
-
 _KEYS: dict[str, tuple[str, Kind]] = {
     CHAT: ("CHAT_MODEL", "chat"),
     CODE: ("CODE_MODEL", "code"),
     EMBED: ("EMBED_MODEL", "embed"),
 }
-_CODE_WORDS = ("coder", "codestral", "starcoder", "codegemma", "codellama", "granite-code", "code-")
 # Files that a person who drops a folder of models in does not expect to be opened.
 _DEEPEST = 3
 # A file that takes more of the memory than this is only served where somebody names it.
@@ -447,55 +445,3 @@ class _Chosen:
             return (path.parent.relative_to(self._folder) / stem).as_posix()
         except ValueError:
             return stem
-
-
-def kind_of(file: GgufFile) -> Kind:
-    """What a file is for, by its header, then by its name."""
-    if file.pooling_type == "rank":
-        return "rerank"
-    if file.is_embedding:
-        return "embed"
-    return "code" if is_coder(file) else "chat"
-
-
-def is_coder(file: GgufFile) -> bool:
-    words = f"{file.path.stem} {file.name}".lower()
-    return any(word in words for word in _CODE_WORDS)
-
-
-def choose_chat(files: Iterable[GgufFile], _: GgufFile | None) -> tuple[GgufFile | None, str]:
-    """A model with a chat template that is not made for code alone; the largest of those."""
-    talkers = [file for file in files if not file.is_embedding]
-    ranked = sorted(
-        talkers,
-        key=lambda file: (file.chat_template is not None, not is_coder(file), file.size_bytes),
-    )
-    if not ranked:
-        return None, ""
-    best = ranked[-1]
-    if best.chat_template is None:
-        return best, "only base models are there, and it is the largest"
-    if len(ranked) == 1:
-        return best, "it is the only one that can chat"
-    general = "" if is_coder(best) else ", is not made for code alone"
-    return best, f"it has a chat template{general} and is the largest such file"
-
-
-def choose_code(files: Iterable[GgufFile], chat: GgufFile | None) -> tuple[GgufFile | None, str]:
-    """A code model by its name, else one with fill-in-the-middle tokens, else the chat model."""
-    talkers = [file for file in files if not file.is_embedding]
-    if coders := [file for file in talkers if is_coder(file)]:
-        return max(coders, key=lambda file: file.size_bytes), "its name says that it is for code"
-    if chat is not None and chat.has_fim:
-        return chat, "the chat model can fill in the middle, and no code model is there"
-    if fillers := [file for file in talkers if file.has_fim]:
-        return max(fillers, key=lambda file: file.size_bytes), "it can fill in the middle"
-    return chat, "no code model is there: the chat model answers"
-
-
-def choose_embed(files: Iterable[GgufFile], _: GgufFile | None) -> tuple[GgufFile | None, str]:
-    """The smallest embedding model; no other kind of model takes this role."""
-    found = [file for file in files if file.is_embedding and file.pooling_type != "rank"]
-    if not found:
-        return None, ""
-    return min(found, key=lambda file: file.size_bytes), "it is an embedding model"
