@@ -532,7 +532,7 @@ def test_a_defect_in_planning_one_model_is_not_everybodys() -> None:
     def broken(entry: Any, *more: Any) -> Any:
         return 1 // 0 if entry.name == "a" else plan(entry, *more)
 
-    world.pool._planner = broken
+    world.pool._placer = broken
 
     async def story() -> None:
         with pytest.raises(FitError, match="a could not be planned: ZeroDivisionError"):
