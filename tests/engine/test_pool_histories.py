@@ -540,3 +540,74 @@ def test_a_defect_in_planning_one_model_is_not_everybodys() -> None:
         await world.request("b")
 
     world.tell(story)
+
+
+def _sized_by_what_is_held(world: World) -> None:
+    """``a`` takes all there is, or 60 beside ``b``, which is too much beside it; others as ever."""
+    plan = world._plan
+
+    def placed(entry: Any, capacity: Any, held: Any, pinned: Any) -> Any:
+        made = plan(entry, capacity, held, pinned)
+        if entry.name == "a":
+            made.need = {"CPU": 60 if "b" in held else capacity["CPU"]}
+        return made
+
+    world.pool._placer = placed
+
+
+def test_who_hangs_up_while_waiting_leaves_no_placement_for_the_next() -> None:
+    world = World({"a": 10, "b": 50})
+    _sized_by_what_is_held(world)
+
+    async def story() -> None:
+        serving = asyncio.create_task(world.request("b", 20))
+        await world.time.sleep(2 * LOAD)
+        leaving = asyncio.create_task(world.request("a"))
+        await world.time.sleep(0.1)
+        leaving.cancel()
+        await serving
+        await world.pool.unload(world.pool.find("b"))
+        await world.request("a")
+        assert [engine.size for engine in world.alive] == [100], "all there is now, not 60"
+
+    world.tell(story)
+
+
+def test_a_placement_of_roomier_times_is_not_refused_but_made_anew() -> None:
+    world = World({"a": 10, "b": 50})
+    _sized_by_what_is_held(world)
+    sizes = iter([100, 100, 70])
+
+    async def measure(_: Mapping[str, int]) -> dict[str, int]:
+        return {"CPU": next(sizes, 70)}
+
+    world.pool._measure = measure
+
+    async def story() -> None:
+        await world.request("a")
+        await world.pool.unload(world.pool.find("a"))
+        serving = asyncio.create_task(world.request("b", 20))
+        await world.time.sleep(2 * LOAD)
+        leaving = asyncio.create_task(world.request("a"))
+        await world.time.sleep(0.1)
+        leaving.cancel()
+        await serving
+        await world.pool.unload(world.pool.find("b"))
+        await world.request("a")  # 70 are there, and 70 it takes
+        assert [engine.size for engine in world.alive] == [70]
+
+    world.tell(story)
+
+
+def test_a_waiting_model_is_placed_anew_when_another_has_come_or_gone() -> None:
+    world = World({"a": 10, "b": 50})
+    _sized_by_what_is_held(world)
+
+    async def story() -> None:
+        serving = asyncio.create_task(world.request("b", 3))
+        await world.time.sleep(2 * LOAD)
+        await world.request("a")  # waits for b's room; when b is gone all of it is there
+        assert [engine.size for engine in world.alive] == [100]
+        await serving
+
+    world.tell(story)

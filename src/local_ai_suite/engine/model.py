@@ -60,7 +60,7 @@ class Model:
     key: str = field(default_factory=lambda: f"model-{next(_numbers)}")
     phase: Phase = Phase.UNLOADED
     placement: Placement | None = None
-    planned: bool = False  # for those who wait now; the next load is planned anew
+    placed_for: object = None  # what held which bytes when the placement was made
     actual: Actual | None = None
     engine: EngineProcess | None = None
     task: asyncio.Task[None] | None = None

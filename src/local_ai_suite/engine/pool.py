@@ -217,10 +217,9 @@ class Pool:
         gentle = False
         if waiting is None and model.restart_at is not None and now >= model.restart_at:
             waiting, gentle = model.restart_at, True
-        if model.phase is Phase.UNLOADED and waiting is not None and not model.planned:
+        if model.phase is Phase.UNLOADED and waiting is not None:
             try:
-                model.planned = True
-                model.placement = self._place(model)
+                self._place(model)
             except SuiteError as exc:
                 self._failed(model, exc)
                 return None
@@ -244,16 +243,23 @@ class Pool:
             patience=min(PATIENCE_MOST, max(PATIENCE_LEAST, model.load_seconds or PATIENCE)),
         )
 
-    def _place(self, model: Model) -> Placement:
-        """Raises FitError, GgufError."""
+    def _place(self, model: Model) -> None:
+        """Say where ``model`` goes as things are now. A placement is good for the bytes that were
+        free and held when it was made, and for nothing else: whoever waited for it may be gone, and
+        others may have come or left. Raises FitError, GgufError."""
         held = self.ledger.held()
+        now = (self.ledger.capacity, held)
+        if model.placed_for == now:
+            return
+        model.placed_for = None
         others = {other.name: held[other.key] for other in self._models if other.key in held}
         pinned = {
             other.name: held[other.key]
             for other in self._models
             if other.entry.overrides.pinned and other.key in held
         }
-        return self._placer(model.entry, self.ledger.capacity, others, pinned)
+        model.placement = self._placer(model.entry, self.ledger.capacity, others, pinned)
+        model.placed_for = now
 
     def _set_timer(self, views: list[View], now: float) -> None:
         if self._timer is not None:
@@ -328,7 +334,6 @@ class Pool:
         """A load that could not be: all who wait get the reason, the next try waits."""
         model.failures = model.failures.ended(self._clock.now())
         pause = model.failures.delay
-        model.planned = False
         model.failure = error
         model.restart_at = None
         model.retry_at = self._clock.now() + pause
@@ -441,7 +446,6 @@ class Pool:
         """The process is gone: give back its bytes, whatever happened before."""
         self.ledger.release(model.key)
         model.phase = Phase.UNLOADED
-        model.planned = False
         model.kept = _engine(model).kept
         model.engine = model.task = model.parking = None
         model.actual = None
