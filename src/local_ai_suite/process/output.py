@@ -158,6 +158,7 @@ class OwnLog:
         self._finished = asyncio.Event()
 
     def open(self) -> int:
+        """A descriptor for the child's output."""
         try:
             return open_log(self._path)
         except OSError:
@@ -174,12 +175,14 @@ class OwnLog:
                     await self._finished.wait()
 
     def finish(self) -> None:
+        """The child has ended: stop keeping its file small."""
         self._finished.set()
 
     def close(self) -> None:
         """The file is the child's."""
 
     def tail(self, lines: int) -> list[str]:
+        """The file's last non-empty lines."""
         return file_tail(self._path, lines)
 
 
