@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import httpx
@@ -45,6 +46,16 @@ def test_documents_are_ranked_as_the_engine_ranks_them(
     assert {entry["index"] for entry in found} <= set(range(len(DOCUMENTS)))
     assert answer.json()["usage"]["total_tokens"] > 0
     assert answer.headers["x-context-used"]
+
+
+@pytest.mark.parametrize("top_n", [4, 2**31, 122_908_379_429_689, 2**70])
+def test_more_results_than_documents_are_all_of_them(
+    reranker: tuple[Engine, Running], top_n: int
+) -> None:
+    body = {"model": "local-chat", "query": QUERY, "documents": DOCUMENTS, "top_n": top_n}
+    answer = httpx.post(f"{reranker[1].url}/v1/rerank", content=json.dumps(body), timeout=30)
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["results"]) == len(DOCUMENTS)
 
 
 def test_a_request_without_documents_is_a_clear_400(reranker: tuple[Engine, Running]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from doc_pages import clients, command_line, decisions, models, settings, troubles
+from doc_pages import api, clients, command_line, decisions, models, settings, troubles
 
 PROJECT = Path(__file__).resolve().parents[2]
 DOCS = PROJECT / "docs"
@@ -20,6 +20,7 @@ def made() -> dict[str, str]:
         "troubleshooting.md": troubles.page("en"),
         "troubleshooting.ko.md": troubles.page("ko"),
         "reference/errors.md": troubles.errors_page(),
+        "reference/api.md": api.page(),
         "reference/cli.md": command_line.page(),
         "decisions/README.md": decisions.page(DOCS / "decisions"),
         **{f"clients/{name}": text for name, text in clients.pages().items()},

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from local_ai_suite import __version__
+from local_ai_suite.gateway import openapi
 from local_ai_suite.gateway.known_models import public_models
 from local_ai_suite.gateway.metrics import CONTENT_TYPE
 from local_ai_suite.gateway.protocols.ollama import catalogue
@@ -16,9 +17,10 @@ from local_ai_suite.wire.asgi import JSON
 from local_ai_suite.wire.envelope import error_body
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from local_ai_suite.gateway.config import GatewayConfig
+    from local_ai_suite.gateway.protocols import Endpoint
     from local_ai_suite.gateway.upstreams import Upstreams
 
 
@@ -41,11 +43,15 @@ class Pages:
         *,
         metrics_text: Callable[[], str],
         is_ready: Callable[[], bool],
+        endpoints: Mapping[str, Endpoint],
+        on_loopback: bool,
     ) -> None:
         self._config = config
         self._upstreams = upstreams
         self._metrics_text = metrics_text
         self._is_ready = is_ready
+        self._endpoints = endpoints
+        self._on_loopback = on_loopback
         self._created = int(time.time())
 
     async def get(self, path: str) -> Page | None:
@@ -60,6 +66,11 @@ class Pages:
             return _page({"object": "list", "data": await self.listed()})
         if path.startswith(("/v1/models/", "/models/")):
             return await self._model(path.partition("models/")[2])
+        if path == "/openapi.json":
+            return _page(openapi.document(self._endpoints))
+        if path == "/docs" and self._on_loopback:
+            shown = openapi.page(openapi.document(self._endpoints))
+            return Page(200, shown.encode(), b"text/html; charset=utf-8")
         if path == "/":
             return _page({"name": "Local AI Suite", "version": __version__, "models": "/v1/models"})
         return await self._ollama(path) if path.startswith("/api/") else None

@@ -103,6 +103,8 @@ class Gateway:
             self.upstreams,
             metrics_text=lambda: self.metrics.text(self.upstreams.counts()),
             is_ready=self._is_ready,
+            endpoints=endpoints,
+            on_loopback=not guard.any_address,
         )
 
     async def begin(self) -> None:
