@@ -314,6 +314,17 @@ def cpu_seconds(pid: int) -> float | None:
     return float(times.user + times.system)
 
 
+def private_bytes(pid: int) -> int | None:
+    """Bytes of memory that process ``pid`` has for itself: not the pages of files that it maps,
+    which count as available to others. ``None`` where the system does not tell (not Linux)."""
+    try:
+        memory = psutil.Process(pid).memory_info()
+    except (psutil.Error, OSError):
+        return None
+    shared = getattr(memory, "shared", None)
+    return None if shared is None else max(0, int(memory.rss) - int(shared))
+
+
 def busy_seconds() -> float | None:
     """Seconds of processor time that this machine's cores have been at work, all together, since
     some fixed moment; ``None`` if it can't be asked."""

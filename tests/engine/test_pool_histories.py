@@ -128,6 +128,9 @@ class Engine:
         now = self.world.time.now()
         return Counters(now, 100.0 * self.looks, 100 / 3 * self.looks, now, now + self.others * now)
 
+    def taken(self) -> dict[str, int]:
+        return {"CPU": self.size}
+
     def log_tail(self) -> list[str]:
         return []
 

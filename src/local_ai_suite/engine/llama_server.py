@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import orjson
 
 from local_ai_suite.errors import LoadFailed
-from local_ai_suite.hardware import busy_seconds, cpu_seconds
+from local_ai_suite.hardware import busy_seconds, cpu_seconds, private_bytes
 from local_ai_suite.messages import tr
 from local_ai_suite.process import ChildProcess, Clock, Exit, SystemClock, answers
 from local_ai_suite.wire.upstream import Upstream, UpstreamError, UpstreamTimeout
@@ -83,6 +83,7 @@ class EngineProcess(Protocol):
     async def park(self) -> None: ...
     async def responsive(self) -> bool: ...
     async def counters(self) -> Counters | None: ...
+    def taken(self) -> dict[str, int]: ...
     def log_tail(self) -> list[str]: ...
 
 
@@ -272,6 +273,27 @@ class LlamaServer:
         if found is None:
             return None
         return self._counters(*found)
+
+    def taken(self) -> dict[str, int]:
+        """Bytes by device that it keeps from others now, never more than it was planned to hold.
+
+        Weights that are mapped from their file count as available memory, and a plan may hold more
+        than was needed: what is free is only known when neither is counted twice.
+        """
+        need = self._placement.need
+        private = None if self.pid is None else private_bytes(self.pid)
+        found: dict[str, int] = {}
+        for device in self._placement.fit.devices:
+            parts, planned = device.parts, need.get(device.name, 0)
+            if device.name != "CPU":
+                logged = sum(n for (on, _), n in self._facts.buffers.items() if on == device.name)
+                found[device.name] = min(planned, logged + parts.overhead) if logged else planned
+            elif private is not None:
+                found["CPU"] = min(planned, private)
+            else:
+                mapped = parts.weights if self._placement.fit.mmap else 0
+                found["CPU"] = max(0, planned - mapped)
+        return found
 
     def _counters(self, tokens: float, seconds: float) -> Counters:
         own = None if self.pid is None else cpu_seconds(self.pid)

@@ -22,7 +22,7 @@ from local_ai_suite.process import Clock, SystemClock, restarts
 
 from .events import Events
 from .lease import Lease
-from .ledger import Ledger, Phase, View, decide, next_look
+from .ledger import Ledger, Phase, View, decide, next_look, plus
 from .model import Model, ModelUnavailable, ModelUnknown, Waiter, file_identity
 from .model import facts as model_facts
 from .pace import Pace
@@ -46,7 +46,8 @@ PATIENCE = 2.0
 PATIENCE_LEAST, PATIENCE_MOST = 0.2, 30.0
 
 Launcher = Callable[["ModelEntry", "Placement"], "EngineProcess"]
-# From the bytes that our models hold to the bytes that models may hold in all, measured now.
+# From the bytes that our models really keep from others to the bytes that models may hold in all,
+# measured now.
 Measure = Callable[["Bytes"], Awaitable[dict[str, int]]]
 
 
@@ -181,9 +182,16 @@ class Pool:
         has not given back, would be counted twice or not at all."""
         held = self.ledger.held()
         if self._is_settled():
-            found = await measure(self.ledger.used())
+            found = await measure(self._taken())
             if self._is_settled() and self.ledger.held() == held:
                 self.ledger.capacity = found
+
+    def _taken(self) -> dict[str, int]:
+        total = dict.fromkeys(self.ledger.capacity, 0)
+        for model in self._models:
+            if model.engine is not None:
+                total = plus(total, model.engine.taken())
+        return total
 
     def _is_settled(self) -> bool:
         return all(model.phase in {Phase.UNLOADED, Phase.READY} for model in self._models)

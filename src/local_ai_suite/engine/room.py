@@ -32,30 +32,23 @@ class Room:
     Asked before a model is loaded; the first time it looks how fast the memory is, too.
     """
 
-    def __init__(self, planner: FitPlanner, at_start: Bytes, speed: MemorySpeed) -> None:
+    def __init__(self, planner: FitPlanner, speed: MemorySpeed) -> None:
         self._planner = planner
-        self._without_models = dict(at_start)
         self._speed = speed
         self.gpus_free: dict[str, int] | None = None
         """The GPUs' free bytes when last asked, if no model held any of them."""
 
-    async def __call__(self, used: Bytes) -> dict[str, int]:
+    async def __call__(self, taken: Bytes) -> dict[str, int]:
+        """Bytes that models may hold in all, by device: what is free, and what ours have ``taken``
+        of it (``EngineProcess.taken``)."""
         machine, self._planner.memory_speed = await asyncio.gather(
             asyncio.to_thread(hardware.detect), asyncio.to_thread(self._speed.look)
         )
         planner = self._planner
         free = capacity(machine, planner.settings, engine_has_gpu=planner.engine_has_gpu)
-        for device, size in free.items():
-            if not used.get(device):
-                self._without_models[device] = size
-        alone = not any(size for device, size in used.items() if device != "CPU")
+        alone = not any(size for device, size in taken.items() if device != "CPU")
         self.gpus_free = self.free_of(machine) if alone else None
-        # Never more than there was without models: mapped weights count as available memory
-        # although a model needs them, and a model may hold less of a card than was projected.
-        most = self._without_models
-        return {
-            device: min(size, most.get(device, size)) for device, size in plus(free, used).items()
-        }
+        return plus(free, {device: size for device, size in taken.items() if device in free})
 
     async def look_at_gpus(self) -> dict[str, int]:
         """The GPUs' free bytes now."""

@@ -102,7 +102,7 @@ class EngineService:
         measured = capacity(machine, settings, engine_has_gpu=gpu)
         memory = FitMemory(paths.state)
         planner = FitPlanner(settings, machine, gpu, learned=memory.learned)
-        room_now = Room(planner, measured, MemorySpeed(paths.state, machine))
+        room_now = Room(planner, MemorySpeed(paths.state, machine))
         notes = Learner(memory, planner, room_now)
         pool = Pool(
             catalog.entries,
