@@ -27,6 +27,7 @@ from local_ai_suite.gguf import read_gguf
 from local_ai_suite.hardware import Gpu, Hardware, OtherGpu
 from local_ai_suite.paths import Paths
 from local_ai_suite.settings import Settings
+from local_ai_suite.stack import compose, ports
 from local_ai_suite.stack.ports import PortHolder
 from local_ai_suite.stack.state import RunState, ServiceState
 
@@ -444,7 +445,7 @@ def test_a_full_disk_is_a_failure_and_no_room_for_models_a_warning(facts, paths:
     [
         (PortHolder(8000, 42, "nginx -g x", None), "pid 42 (nginx -g x)", "kill 42"),
         (PortHolder(8000, 42, "python", "/other/clone"), "/other/clone", "make down"),
-        (PortHolder(8000, None, None, None), "another user", "excludedportrange"),
+        (PortHolder(8000, None, None, None), "another user", "another port"),
     ],
 )
 def test_a_taken_port_names_its_holder_and_the_setting(facts, holder, says, advises) -> None:
@@ -453,6 +454,24 @@ def test_a_taken_port_names_its_holder_and_the_setting(facts, holder, says, advi
     assert says in check.message
     assert advises in check.remedy
     assert "API_GATEWAY_PORT" in check.remedy
+
+
+@pytest.mark.parametrize("wsl", [True, False])
+def test_a_hint_for_windows_is_given_on_windows_only(facts, monkeypatch, wsl: bool) -> None:
+    monkeypatch.setattr(ports, "is_wsl", lambda: wsl)
+    told = facts(
+        hardware=Hardware(is_wsl=wsl, gpus=(RTX,)),
+        ports=(PortFact("API_GATEWAY_PORT", 8000, PortHolder(8000, None, None, None)),),
+        docker=DockerFacts("28", "2", gpu=False),
+    )
+    checks = [*project.check_ports(told), *tools.check_docker(told)]
+    text = " ".join(f"{check.message} {check.remedy}" for check in checks)
+    for words in ("Windows", "Docker Desktop", "excludedportrange"):
+        assert (words in text) is wsl, words
+    explained = compose.explain("nvidia-container-cli: initialization error", on_wsl=wsl).hint
+    assert ("Windows" in explained) is wsl
+    assert "nvidia-smi" in explained
+    assert "NVIDIA Container Toolkit" in explained
 
 
 def test_a_port_that_our_own_stack_holds_is_fine(facts) -> None:

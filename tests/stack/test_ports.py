@@ -55,5 +55,5 @@ def test_a_port_that_is_kept_for_root_is_not_called_taken(monkeypatch: pytest.Mo
     assert str(ports.first_free_port()) in caught.value.hint
     ports.check_free("API_GATEWAY_PORT", 80, by_root=True)  # Docker's engine may
     fact = PortFact("API_GATEWAY_PORT", 80, ports.port_holder(80))
-    assert project._check_port(fact, native=True).status == "failure"
-    assert project._check_port(fact, native=False).status == "warning"
+    assert project._check_port(fact, native=True, wsl=False).status == "failure"
+    assert project._check_port(fact, native=False, wsl=False).status == "warning"

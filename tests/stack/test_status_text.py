@@ -52,3 +52,25 @@ def test_speed_is_told_as_generated_of_expected_as_far_as_both_are_known() -> No
     assert told(None, 35.24) == ["35.2"]
     assert told(None, None) == ["-"]
     assert row(status_of())[3:-1] == ["-"]
+
+
+def test_what_the_engine_service_warns_of_is_told_and_a_base_model_too() -> None:
+    told = as_text(
+        StackReport(
+            "native", "p1", "http://localhost:8000", 61.0,
+            (ServiceReport("inference", "ready", 8001, 7, 61.0, 2**20, 0, ""),),
+            ({"id": "local-chat", "meta": {"name": "a", "warnings": ["it is a base model"]}},
+             {"id": "local-code", "meta": {"name": "a", "warnings": ["it is a base model"]}}),
+            warnings=("RTX 4050 is not used: the engine found has no GPU support",),
+        )
+    )  # fmt: skip
+    assert "  RTX 4050 is not used: the engine found has no GPU support" in told
+    assert told.count("it is a base model") == 1
+    assert "  local-chat: it is a base model" in told
+
+
+def test_a_service_that_is_stuck_says_why() -> None:
+    stuck = ServiceReport("inference", "stuck", 8001, 7, 61.0, 2**20, 1, "it does not answer")
+    stack = StackReport("native", "p1", "http://localhost:8000", 61.0, (stuck,), ())
+    assert not stack.healthy
+    assert "  inference: it does not answer" in as_text(stack)

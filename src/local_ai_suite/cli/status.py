@@ -12,7 +12,6 @@ from local_ai_suite.cli.output import json_option, show
 from local_ai_suite.messages import say
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
-from local_ai_suite.settings import load_settings
 from local_ai_suite.stack import containers, logs, runtime, status
 from local_ai_suite.stack.state import read_run
 
@@ -32,12 +31,13 @@ def status_command(as_json: bool) -> int:
     Exit code 0: everything is ready; 1: nothing runs, or something is not ready.
     """
     paths = find_paths()
-    settings = load_settings(paths)
+    settings, trouble = runtime.settings_and_trouble(paths)
     stack = runtime.current(paths, settings)
     result = Result(
         "status",
         status.as_text(stack),
         {"running": stack.running, "healthy": stack.healthy, **asdict(stack)},
+        warnings=trouble,
         exit_code=0 if stack.healthy else 1,
     )
     return show(result, as_json=as_json)

@@ -18,6 +18,7 @@ from local_ai_suite.result import Result
 from local_ai_suite.settings import load_settings
 from local_ai_suite.settings.file import ensure_env_file
 from local_ai_suite.stack import phases, runtime, status
+from local_ai_suite.stack.phases import API_GATEWAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -96,6 +97,16 @@ def up_text(outcome: UpOutcome, models: str) -> str:
                 folder=models,
             ),
         ]
+        if not stack.address.endswith(f":{API_GATEWAY.container_port}/v1"):
+            lines.append(
+                say(
+                    "It has learnt the usual port, {port}; here the address is {address}",
+                    port=API_GATEWAY.container_port,
+                    address=stack.address,
+                )
+            )
+    if told := status.worth_knowing(stack):
+        lines += ["", *(f"  {line}" for line in told)]
     lines += ["", say("Try:  curl {address}/models", address=stack.address), say("Stop: make down")]
     return "\n".join(lines)
 

@@ -38,6 +38,11 @@ _DRIVER_LINUX = tr(
 )
 
 
+def on_wsl(facts: Snapshot) -> bool:
+    """Whether this is Windows' Linux; ``False`` also when nobody knows."""
+    return facts.hardware is not None and facts.hardware.is_wsl
+
+
 def gpus(facts: Snapshot) -> tuple[Gpu, ...]:
     """The GPUs that the settings let the engine use."""
     if facts.hardware is None:

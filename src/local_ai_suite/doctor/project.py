@@ -9,6 +9,7 @@ from local_ai_suite.messages import joined, tr
 from local_ai_suite.stack.ports import first_free_port
 
 from .check import Check, failure, ok, warning
+from .machine import on_wsl
 
 if TYPE_CHECKING:
     from .snapshot import PortFact, Snapshot
@@ -141,10 +142,10 @@ def check_models(facts: Snapshot) -> list[Check]:
 
 def check_ports(facts: Snapshot) -> list[Check]:
     native = facts.settings is None or facts.settings.runtime == "native"
-    return [_check_port(port, native=native) for port in facts.ports]
+    return [_check_port(port, native=native, wsl=on_wsl(facts)) for port in facts.ports]
 
 
-def _check_port(fact: PortFact, *, native: bool) -> Check:
+def _check_port(fact: PortFact, *, native: bool, wsl: bool) -> Check:
     if fact.holder is None:
         return ok(
             "ports", tr("{port} ({key}) is free", port=fact.port, key=fact.key), port=fact.port
@@ -184,9 +185,9 @@ def _check_port(fact: PortFact, *, native: bool) -> Check:
             "Stop it (kill {pid}), or set {key} to another port in .env.", pid=pid, key=fact.key
         )
     else:
-        remedy = tr(
-            "Set {key} to another port in .env. {excluded}", key=fact.key, excluded=_EXCLUDED
-        )
+        remedy = tr("Set {key} to another port in .env.", key=fact.key)
+        if wsl:
+            remedy = joined(" ", (remedy, _EXCLUDED))
     return failure(
         "ports",
         tr(

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from local_ai_suite.errors import SuiteError
 from local_ai_suite.messages import tr
+from local_ai_suite.stack.compose import toolkit_hint
 
 from .check import Check, failure, ok, warning
-from .machine import gpus
+from .machine import gpus, on_wsl
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,11 +27,6 @@ _CUDA_ENGINE = tr(
     "NVIDIA's CUDA toolkit); put a CUDA build of llama.cpp's llama-server on "
     "PATH or into LLAMA_SERVER in .env; or RUNTIME=docker with the NVIDIA "
     "Container Toolkit."
-)
-_TOOLKIT = tr(
-    "Install the NVIDIA Container Toolkit, then `sudo nvidia-ctk runtime "
-    "configure --runtime=docker` and restart Docker. In Docker Desktop: "
-    "Settings, Resources, WSL integration."
 )
 
 
@@ -176,7 +172,10 @@ def check_docker(facts: Snapshot) -> list[Check]:
                     "{names} is there, and Docker cannot pass it on: containers run on the CPU",
                     names=names,
                 ),
-                tr("{toolkit} Or set RUNTIME=native in .env.", toolkit=_TOOLKIT),
+                tr(
+                    "{toolkit} Or set RUNTIME=native in .env.",
+                    toolkit=toolkit_hint(on_wsl=on_wsl(facts)),
+                ),
             )
         )
     elif isinstance(docker.inside, tuple) and docker.inside:

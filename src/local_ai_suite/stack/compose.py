@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from local_ai_suite.errors import PortInUse, StackError
-from local_ai_suite.messages import tr
+from local_ai_suite.hardware import is_wsl
+from local_ai_suite.messages import joined, tr
 from local_ai_suite.stack.phases import INFERENCE, PHASES, Service, phases_up_to, services_of
 
 if TYPE_CHECKING:
@@ -27,11 +28,18 @@ BOTH_LOOPBACKS = frozenset({"127.0.0.1", "localhost"})
 _ARG_LINE = re.compile(r"ARG\s+(?P<name>[A-Z_]+)=(?P<value>\S+)")
 
 _TOOLKIT = tr(
-    "Linux: install the NVIDIA Container Toolkit, then `sudo nvidia-ctk runtime "
-    "configure --runtime=docker` and restart Docker. Windows: in Docker Desktop, "
-    "Settings, Resources, turn on WSL integration, and update the NVIDIA driver "
-    "of Windows."
+    "Install the NVIDIA Container Toolkit, then `sudo nvidia-ctk runtime configure "
+    "--runtime=docker` and restart Docker."
 )
+_TOOLKIT_WSL = tr(
+    "In Docker Desktop: Settings, Resources, turn on WSL integration, and update the NVIDIA driver "
+    "of Windows. With a Docker engine inside WSL: install the NVIDIA Container Toolkit there."
+)
+
+
+def toolkit_hint(*, on_wsl: bool) -> str:
+    """How Docker comes to pass the GPU on, on this kind of machine."""
+    return _TOOLKIT_WSL if on_wsl else _TOOLKIT
 
 
 def project_name(paths: Paths) -> str:
@@ -123,11 +131,15 @@ def parse_containers(stdout: str) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """What one of Docker's messages means for a person. ``words`` are all in the message."""
+    """What one of Docker's messages means for a person. ``words`` are all in the message.
+
+    ``of_gpu``: the hint goes on with :func:`toolkit_hint`.
+    """
 
     words: tuple[str, ...]
     message: str
     hint: str
+    of_gpu: bool = False
 
 
 # In the order in which they are looked for: the specific before the general.
@@ -135,12 +147,14 @@ _COMPLAINTS = (
     Complaint(
         ("could not select device driver",),
         tr("Docker cannot pass the GPU through (no NVIDIA device driver)"),
-        _TOOLKIT,
+        "",
+        of_gpu=True,
     ),
     Complaint(
         ("nvidia-container-cli",),
         tr("Docker's NVIDIA runtime failed to start the container"),
-        tr("Does `nvidia-smi` work outside the container? {toolkit}", toolkit=_TOOLKIT),
+        tr("Does `nvidia-smi` work outside the container?"),
+        of_gpu=True,
     ),
     Complaint(
         ("permission denied", "docker.sock"),
@@ -200,8 +214,11 @@ _COMPLAINTS = (
 _PORT_TAKEN = ("port is already allocated", "address already in use")
 
 
-def explain(stderr: str) -> StackError:
-    """Docker's stderr as one of our errors; unknown words are passed on, their end first read."""
+def explain(stderr: str, *, on_wsl: bool | None = None) -> StackError:
+    """Docker's stderr as one of our errors; unknown words are passed on, their end first read.
+
+    ``on_wsl``: whether this is Windows' Linux, whose hints differ; looked up when it is ``None``.
+    """
     low = stderr.lower()
     if any(words in low for words in _PORT_TAKEN):
         return PortInUse(
@@ -216,7 +233,10 @@ def explain(stderr: str) -> StackError:
         )
     for complaint in _COMPLAINTS:
         if all(word in low for word in complaint.words):
-            return StackError(complaint.message, hint=complaint.hint, docker=_last_line(stderr))
+            hints = [complaint.hint] if complaint.hint else []
+            if complaint.of_gpu:
+                hints.append(toolkit_hint(on_wsl=is_wsl() if on_wsl is None else on_wsl))
+            return StackError(complaint.message, hint=joined(" ", hints), docker=_last_line(stderr))
     return StackError(
         tr("Docker Compose failed: {last_line}", last_line=_last_line(stderr)),
         hint=tr("Set RUNTIME=native in .env to run without Docker."),

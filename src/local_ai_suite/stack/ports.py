@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 
 from local_ai_suite.errors import PortInUse
+from local_ai_suite.hardware import is_wsl
 from local_ai_suite.messages import tr
 
 from .state import MARKER
@@ -35,7 +36,9 @@ class PortHolder:
                 port=first_free_port(),
             )
         if self.pid is None:
-            return tr("a process of another user, a container or Windows")
+            if is_wsl():
+                return tr("a process of another user, a container or Windows")
+            return tr("a process of another user or a container")
         clone = tr(", the suite in {project}", project=self.project) if self.project else ""
         return tr("pid {pid} ({command}{clone})", pid=self.pid, command=self.command, clone=clone)
 

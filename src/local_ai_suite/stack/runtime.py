@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import psutil
 
-from local_ai_suite.errors import StackError
-from local_ai_suite.messages import tr
-from local_ai_suite.settings import load_settings
+from local_ai_suite.errors import SettingsError, StackError
+from local_ai_suite.messages import joined, tr
+from local_ai_suite.settings import Settings, load_settings
 from local_ai_suite.stack import containers, docker, native, status
 from local_ai_suite.stack.phases import API_GATEWAY, check_phase, services_of
 from local_ai_suite.stack.ports import check_free
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from local_ai_suite.paths import Paths
-    from local_ai_suite.settings import Settings
 
     from .state import Holder, RunState
 
 GATEWAY = API_GATEWAY.name
 # `down` waits this long for another command: an `up` that was told to stop, with all its services.
 DOWN_LOCK_S = 90.0
+_CHANGED = tr("the settings have changed since it was started: make restart")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def _up(phase: str, settings: Settings, paths: Paths, report: Callable[[str], No
             notes += _start_or_leave_nothing(phase, settings, paths, report)
             run = refreshed(paths)
         elif run.settings_digest != settings_digest(settings):
-            notes.append(tr("the settings have changed since it was started: make restart"))
+            notes.append(_CHANGED)
     already = not started and is_ready(run)
     try:
         ready = wait_for_services(run, paths, report)
@@ -284,10 +284,45 @@ def current(paths: Paths, settings: Settings) -> status.StackReport:
 
 
 def settings_of_run(paths: Paths) -> Settings | None:
-    """The settings that what runs was started with; ``None`` when nobody kept them.
+    """The settings that what runs was started with; ``None`` when nobody kept them."""
+    kept = replace(paths, settings_file=paths.run_settings)
+    nobodys: dict[str, str] = {}
+    for environ in (None, nobodys):  # the environment of this command may be what is wrong
+        with suppress(SettingsError):
+            if paths.run_settings.is_file():
+                return load_settings(kept, environ=environ)
+    return None
 
-    Raises :class:`SettingsError` when the environment of this command breaks them.
+
+def settings_and_trouble(paths: Paths) -> tuple[Settings, tuple[str, ...]]:
+    """The settings with which to ask what runs, and what is to be said of those that stand there
+    now: they are broken, or not the ones that it was started with.
+    """
+    began = settings_of_run(paths)
+    try:
+        now = load_settings(paths)
+    except SettingsError as exc:
+        rest = (
+            tr("What runs goes on with the settings that it was started with.")
+            if began is not None
+            else tr("Nothing will start with it.")
+        )
+        return began or Settings(), (joined(" ", (_sentence(exc.message), rest)),)
+    return began or now, (_CHANGED,) if _env_file_has_changed(paths) else ()
+
+
+def _env_file_has_changed(paths: Paths) -> bool:
+    """Whether ``.env`` says something else than when what runs was started; the environment, which
+    is another one in each terminal, is left out.
     """
     if not paths.run_settings.is_file():
-        return None
-    return load_settings(replace(paths, settings_file=paths.run_settings))
+        return False
+    kept = replace(paths, settings_file=paths.run_settings)
+    try:
+        return load_settings(kept, environ={}) != load_settings(paths, environ={})
+    except SettingsError:
+        return False  # an environment variable makes up for it: who broke it was told
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(".") else joined("", (text, "."))

@@ -44,7 +44,11 @@ class ServiceReport:
 
 @dataclass(frozen=True, slots=True)
 class StackReport:
-    """The whole stack; ``models`` are the entries of the engine's ``/v1/models``."""
+    """The whole stack; ``models`` are the entries of the engine's ``/v1/models``.
+
+    ``warnings`` are what the engine service says of itself: a GPU that will not be used, a file
+    that is left out and why.
+    """
 
     runtime: str | None
     phase: str | None
@@ -53,6 +57,7 @@ class StackReport:
     services: tuple[ServiceReport, ...]
     models: tuple[dict[str, Any], ...]
     watched: bool = True  # whether somebody starts a dead service again
+    warnings: tuple[str, ...] = ()
 
     @property
     def running(self) -> bool:
@@ -72,16 +77,29 @@ def report(
     now = time.time()
     services = tuple(_service(state, now, run.runtime) for state in run.services)
     engine = next((s for s in run.services if s.name == INFERENCE.name), None)
-    models = engine_models(engine.port, key) if engine and engine.phase == "ready" else ()
+    models: tuple[dict[str, Any], ...] = ()
+    warnings: tuple[str, ...] = ()
+    if engine is not None and engine.phase == "ready":
+        models, warnings = engine_models(engine.port, key), engine_warnings(engine.port, key)
     return StackReport(
-        run.runtime, run.stack_phase, address, now - run.started, services, models, watched
-    )
+        run.runtime, run.stack_phase, address, now - run.started, services, models, watched,
+        warnings,
+    )  # fmt: skip
 
 
 def engine_models(port: int, key: str | None) -> tuple[dict[str, Any], ...]:
     """The engine's models with their ``meta``; empty when it does not answer."""
     answer = probe.get_json(port, "/v1/models", key=key)
     return tuple(answer["data"]) if isinstance(answer, dict) and "data" in answer else ()
+
+
+def engine_warnings(port: int, key: str | None) -> tuple[str, ...]:
+    """What ``/running`` warns of, and the files that are left out; empty when nobody answers."""
+    answer = probe.get_json(port, "/running", key=key)
+    if not isinstance(answer, dict):
+        return ()
+    left_out = (tr("left out: {problem}", problem=text) for text in answer.get("problems", ()))
+    return (*answer.get("warnings", ()), *left_out)
 
 
 def _service(state: ServiceState, now: float, runtime: str) -> ServiceReport:
@@ -120,7 +138,7 @@ _SERVICE_COLUMNS = (
 )  # fmt: skip
 # What a person reads for a service's phase and a model's state; programs read the English word.
 STATES = (
-    tr("starting"), tr("ready"), tr("not answering"), tr("restarting"), tr("stopping"),
+    tr("starting"), tr("ready"), tr("stuck"), tr("restarting"), tr("stopping"),
     tr("stopped"), tr("failed"), tr("exited"), tr("dead"), tr("unhealthy"), tr("unreachable"),
     tr("loading"), tr("unloaded"),
 )  # fmt: skip
@@ -159,18 +177,26 @@ def as_text(stack: StackReport) -> str:
         lines.append(
             say("  The supervisor is gone: nothing comes back by itself. make restart mends it.")
         )
-    for model in once_each(stack.models):
-        meta = model.get("meta") or {}
-        if death := meta.get("last_death"):
-            told = say("its engine died ({death}) and was started again", death=death)
-            lines.append(f"  {model['id']}: {told}")
-        lines += [
-            f"  {model['id']}: {say('not as planned: {what}', what=what)}"
-            for what in meta.get("deviations", ())
-        ]
+    lines += [f"  {line}" for line in worth_knowing(stack)]
     if stack.models:
         lines += ["", *table([model_columns(), *model_rows(stack.models)])]
     return "\n".join(lines)
+
+
+def worth_knowing(stack: StackReport) -> list[str]:
+    """What a person must not miss of a stack that runs, a line each: what the engine service warns
+    of, models that are not as planned, died, or do not chat.
+    """
+    lines = [translated(text) for text in stack.warnings]
+    for model in once_each(stack.models):
+        meta = model.get("meta") or {}
+        told = []
+        if death := meta.get("last_death"):
+            told.append(say("its engine died ({death}) and was started again", death=death))
+        told += [say("not as planned: {what}", what=what) for what in meta.get("deviations", ())]
+        told += meta.get("warnings", ())
+        lines += [f"{model['id']}: {text}" for text in told]
+    return lines
 
 
 def once_each(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
