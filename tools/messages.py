@@ -1,11 +1,11 @@
 """Bring the translations up to date with the texts in the source (``make messages``).
 
-The texts come from three places: ``tr``, ``say`` and ``counted`` in the source, the help of every
-command, and click's own words. Each goes into the ``.po`` under ``local_ai_suite/messages/locale``,
-which people edit, and that into the ``.mo``, which gettext reads. Translations that stand there
-are kept; a text that is gone goes with its translation; a new one has none until somebody writes
-it, and tests/messages fails until then. Files are sorted and name no lines, so that they change
-only when a text does.
+The texts come from four places: ``tr``, ``say`` and ``counted`` in the source, the help of every
+command, click's own words, and the table of recommended models. Each goes into the ``.po`` under
+``local_ai_suite/messages/locale``, which people edit, and that into the ``.mo``, which gettext
+reads. Translations that stand there are kept; a text that is gone goes with its translation; a new
+one has none until somebody writes it, and tests/messages fails until then. Files are sorted and
+name no lines, so that they change only when a text does.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from babel.messages.pofile import read_po, write_po
 from local_ai_suite.cli import main as door
 from local_ai_suite.cli.help import help_texts
 from local_ai_suite.messages.language import DOMAIN, LOCALES
+from local_ai_suite.models.recommended import recommended
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,9 +42,10 @@ def texts() -> Iterator[Message]:
     """Every text that a person may read; a pair where there are a singular and a plural."""
     yield from _in_source(PACKAGE, _OURS)
     yield from _in_source(Path(click.__file__).parent, _CLICKS)
+    for entry in recommended():
+        yield entry.fits_6gb
     yield from help_texts(door.lais)
-    for module, line in door.VERBS.values():
-        yield line
+    for module, _ in door.VERBS.values():
         for name in vars(importlib.import_module(f"local_ai_suite.cli.{module}")).values():
             if isinstance(name, click.Command):
                 yield from help_texts(name)

@@ -17,7 +17,7 @@ from local_ai_suite import demo
 from local_ai_suite.errors import GgufError, ModelError, SettingsError
 from local_ai_suite.gguf import GgufFile, read_gguf, split_name
 from local_ai_suite.hardware import total_memory
-from local_ai_suite.messages import tr
+from local_ai_suite.messages import joined, tr
 
 from .choice import Kind, choose_chat, choose_code, choose_embed, kind_of
 from .models_toml import NO_OVERRIDES, Override, read_models_toml
@@ -208,8 +208,12 @@ def _read_folder(folder: Path) -> tuple[dict[Path, GgufFile], list[str]]:
 
 
 def _nothing_there(settings: Settings, folder: Path, problems: Sequence[str]) -> ModelError:
-    where = f"MODELS_DIR (set in: {_source(settings, 'MODELS_DIR')})"
-    what = "; ".join(problems) if problems else f"{folder}, named by {where}, holds no GGUF file"
+    where = tr("MODELS_DIR (set in: {source})", source=_source(settings, "MODELS_DIR"))
+    what = (
+        joined("; ", problems)
+        if problems
+        else tr("{folder}, named by {where}, holds no GGUF file", folder=folder, where=where)
+    )
     return ModelError(
         tr("no model can be served: {what}", what=what),
         hint=tr(
@@ -230,8 +234,9 @@ def _demo(paths: Paths) -> ModelEntry:
         names=(CHAT, CODE, DEMO_NAME),
         file=read_gguf(path),
         kind="chat",
-        reason="no model was named and the models folder holds none that chats: the demo model "
-        "answers",
+        reason=tr(
+            "no model was named and the models folder holds none that chats: the demo model answers"
+        ),
         is_demo=True,
     )
 
@@ -272,7 +277,7 @@ class _Chosen:
     def name(self, role: str, text: str) -> None:
         """Give ``role`` the file that a setting names."""
         key, kind = _KEYS[role]
-        where = f"{key} (set in: {_source(self._settings, key)})"
+        where = tr("{key} (set in: {source})", key=key, source=_source(self._settings, key))
         override = self._more.get(role, NO_OVERRIDES)
         if override.file and override.file != text:
             raise SettingsError(
@@ -289,7 +294,7 @@ class _Chosen:
                 ),
                 key=key,
             )
-        self._add(role, self._find(text, where), kind, override, f"{key} names it")
+        self._add(role, self._find(text, where), kind, override, tr("{key} names it", key=key))
 
     def name_more(self) -> None:
         """The models of ``models.toml``."""
@@ -300,7 +305,7 @@ class _Chosen:
                 continue
             file = self._find(override.file, f"models.toml, [models.{name}]")
             kind = override.kind or (_KEYS[name][1] if name in _KEYS else kind_of(file))
-            self._add(name, file, kind, override, "models.toml names it")
+            self._add(name, file, kind, override, tr("models.toml names it"))
 
     def choose_the_rest(self) -> None:
         """Roles that nobody named, then every other file under its own name."""
@@ -315,14 +320,18 @@ class _Chosen:
             if file is None:
                 file, why = choose(candidates, chat)
             elif file is not chat and choose(candidates, chat)[0] is not file:
-                why += f" that {(self._memory or 0) / 2**30:.0f} GiB of memory hold"
+                why += tr(
+                    " that {memory:.0f} GiB of memory hold", memory=(self._memory or 0) / 2**30
+                )
             if file is not None:
                 override = self._more.get(role, NO_OVERRIDES)
                 self._add(role, file, override.kind or _KEYS[role][1], override, why)
         served = {pick.file.path for pick in self._picks}
         for path, file in self._files.items():
             if path not in served and not file.is_projector:
-                self._add(None, file, kind_of(file), NO_OVERRIDES, "it lies in the models folder")
+                self._add(
+                    None, file, kind_of(file), NO_OVERRIDES, tr("it lies in the models folder")
+                )
 
     def entries(self) -> tuple[ModelEntry, ...]:
         """One entry per file and set of overrides; file names are added where they are free."""
@@ -351,7 +360,7 @@ class _Chosen:
             names=tuple(names),
             file=pick.file,
             kind=pick.kind,
-            reason="; ".join(dict.fromkeys(pick.reasons)),
+            reason=joined("; ", dict.fromkeys(pick.reasons)),
             overrides=pick.overrides,
             mmproj=self._projector(pick),
         )
@@ -371,6 +380,7 @@ class _Chosen:
     def _add(
         self, name: str | None, file: GgufFile, kind: Kind, override: Override, why: str
     ) -> None:
+        told = tr("{name}: {why}", name=name, why=why) if name else why
         settled = replace(override, file=None, kind=None, aliases=())
         names = [*([name] if name else []), *override.aliases]
         embeds = kind in {"embed", "rerank"}
@@ -378,9 +388,9 @@ class _Chosen:
             same_use = embeds == (pick.kind in {"embed", "rerank"})
             if pick.file.path == file.path and pick.overrides == settled and same_use:
                 pick.names += names
-                pick.reasons.append(f"{name}: {why}" if name else why)
+                pick.reasons.append(told)
                 return
-        self._picks.append(_Pick(file, kind, settled, names, [f"{name}: {why}" if name else why]))
+        self._picks.append(_Pick(file, kind, settled, names, [told]))
 
     def _holds(self, file: GgufFile) -> bool:
         """Whether this machine has the memory for it; the rest of it belongs to others."""
@@ -404,7 +414,11 @@ class _Chosen:
                 known = self._files.get(path)
                 return known if known is not None else read_gguf(path)
         near = difflib.get_close_matches(wanted.name, [p.name for p in self._files], n=1)
-        hint = f"Did you mean {near[0]}?" if near else "`lais models` lists what is there."
+        hint = (
+            tr("Did you mean {near}?", near=near[0])
+            if near
+            else tr("`lais models` lists what is there.")
+        )
         raise ModelError(
             tr(
                 "{where} names {text!r}, and {folder} is not there",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from local_ai_suite.messages import tr
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -39,23 +41,25 @@ def choose_chat(files: Iterable[GgufFile], _: GgufFile | None) -> tuple[GgufFile
         return None, ""
     best = ranked[-1]
     if best.chat_template is None:
-        return best, "only base models are there, and it is the largest"
+        return best, tr("only base models are there, and it is the largest")
     if len(ranked) == 1:
-        return best, "it is the only one that can chat"
-    general = "" if is_coder(best) else ", is not made for code alone"
-    return best, f"it has a chat template{general} and is the largest such file"
+        return best, tr("it is the only one that can chat")
+    general = "" if is_coder(best) else tr(", is not made for code alone")
+    return best, tr("it has a chat template{general} and is the largest such file", general=general)
 
 
 def choose_code(files: Iterable[GgufFile], chat: GgufFile | None) -> tuple[GgufFile | None, str]:
     """A code model by its name, else one with fill-in-the-middle tokens, else the chat model."""
     talkers = [file for file in files if not file.is_embedding]
     if coders := [file for file in talkers if is_coder(file)]:
-        return max(coders, key=lambda file: file.size_bytes), "its name says that it is for code"
+        return max(coders, key=lambda file: file.size_bytes), tr(
+            "its name says that it is for code"
+        )
     if chat is not None and chat.has_fim:
-        return chat, "the chat model can fill in the middle, and no code model is there"
+        return chat, tr("the chat model can fill in the middle, and no code model is there")
     if fillers := [file for file in talkers if file.has_fim]:
-        return max(fillers, key=lambda file: file.size_bytes), "it can fill in the middle"
-    return chat, "no code model is there: the chat model answers"
+        return max(fillers, key=lambda file: file.size_bytes), tr("it can fill in the middle")
+    return chat, tr("no code model is there: the chat model answers")
 
 
 def choose_embed(files: Iterable[GgufFile], _: GgufFile | None) -> tuple[GgufFile | None, str]:
@@ -63,4 +67,4 @@ def choose_embed(files: Iterable[GgufFile], _: GgufFile | None) -> tuple[GgufFil
     found = [file for file in files if file.is_embedding and file.pooling_type != "rank"]
     if not found:
         return None, ""
-    return min(found, key=lambda file: file.size_bytes), "it is an embedding model"
+    return min(found, key=lambda file: file.size_bytes), tr("it is an embedding model")

@@ -153,7 +153,7 @@ class Conversation:
                     rows.insert(0, {"role": "system", "content": self.wishes.system})
             history.add(self.id, rows)
         except HistoryError as exc:
-            return f"{exc.message} ({exc.hint})"
+            return tr("{message} ({hint})", message=exc.message, hint=exc.hint)
         return None
 
     def resume(self, conversation: int, said: Sequence[Said]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from local_ai_suite.errors import ContextOverflow, UsageError
-from local_ai_suite.messages import say, tr
+from local_ai_suite.messages import say, tr, translated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,7 @@ def prepare(talk: Conversation, screen: Screen, question: str, sources: Sequence
     except ContextOverflow as exc:
         if not sources or talk.wishes.cut or not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise
-        click.echo(say("{message}\n  {hint}", message=exc.message, hint=exc.hint), err=True)
+        click.echo(f"{translated(exc.message)}\n  {translated(exc.hint)}", err=True)
         if not click.confirm(say("Cut it to fit?"), err=True):
             raise
         wishes = talk.wishes
@@ -59,7 +59,7 @@ def prepare(talk: Conversation, screen: Screen, question: str, sources: Sequence
             ready = talk.prepare(question, sources)
         finally:
             talk.wishes = wishes
-    screen.note(f"{ready.model} ({ready.reason})")
+    screen.note(f"{ready.model} ({translated(ready.reason)})")
     status = next((model.status for model in talk.models if model.id == ready.model), None)
     if status == _STATUS_UNLOADED:
         screen.note(say("{model} is being loaded", model=ready.model))

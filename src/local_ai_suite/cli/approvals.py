@@ -21,7 +21,7 @@ from local_ai_suite.approvals.show import DEFAULT_COLUMNS, display
 from local_ai_suite.approvals.terminal import Terminal
 from local_ai_suite.cli.output import json_option, show
 from local_ai_suite.errors import ApprovalError
-from local_ai_suite.messages import say, tr
+from local_ai_suite.messages import say, tr, translated
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
 
@@ -275,7 +275,7 @@ def _decide_with_one_key(gate: Gate, request: Request, terminal: Terminal) -> No
         try:
             result = decide(gate, request, terminal)
         except ApprovalError as exc:
-            click.echo(say("{message}\n", message=exc.message), err=True)
+            click.echo(f"{translated(exc.message)}\n", err=True)
         else:
             click.echo(result.text)
         return
@@ -290,7 +290,7 @@ def _decide_with_one_key(gate: Gate, request: Request, terminal: Terminal) -> No
         else:
             click.echo(say("{id} still waits", id=request.id))
     except ApprovalError as exc:
-        click.echo(exc.message, err=True)
+        click.echo(translated(exc.message), err=True)
 
 
 def _display(gate: Gate, request: Request, columns: int | None = None) -> Display:

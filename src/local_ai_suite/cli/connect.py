@@ -279,6 +279,10 @@ def disconnect_command(name: str, as_json: bool) -> int:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def launch_command(name: str, arguments: tuple[str, ...]) -> int:
     """Start a terminal client on the local models, with nothing written anywhere."""
+    if name in {"-h", "--help"}:  # after CLIENT it is the client's own
+        context = click.get_current_context()
+        click.echo(context.get_help())
+        context.exit()
     client = _client(name)
     if client.launch is None:
         able = ", ".join(one.id for one in table.CLIENTS if one.launch)

@@ -9,13 +9,19 @@ import click
 
 from local_ai_suite import doctor
 from local_ai_suite.cli.output import json_option, show
+from local_ai_suite.messages import tr, translated
+from local_ai_suite.messages.width import ljust
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
 
 if TYPE_CHECKING:
     from local_ai_suite.doctor import Report
 
-_MARKS = {"ok": ("ok", "green"), "warning": ("warning", "yellow"), "failure": ("FAILURE", "red")}
+_MARKS = {
+    "ok": (tr("ok"), "green"),
+    "warning": (tr("warning"), "yellow"),
+    "failure": (tr("FAILURE"), "red"),
+}
 
 
 @click.command()
@@ -47,11 +53,11 @@ def as_text(report: Report, *, colour: bool | None = None) -> str:
     lines = []
     for check in report.checks:
         word, shade = _MARKS[check.status]
-        mark = f"{word:<8}"
+        mark = ljust(translated(word), 8)
         lines.append(
             f"{click.style(mark, fg=shade) if coloured else mark} {check.name:<{width}}  "
-            f"{check.message}"
+            f"{translated(check.message)}"
         )
         if check.status != "ok" and check.remedy:
-            lines.append(f"{'':<{9 + width}}  -> {check.remedy}")
-    return "\n".join([*lines, "", report.conclusion()])
+            lines.append(f"{'':<{9 + width}}  -> {translated(check.remedy)}")
+    return "\n".join([*lines, "", translated(report.conclusion())])

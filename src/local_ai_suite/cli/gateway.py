@@ -8,6 +8,7 @@ import click
 
 from local_ai_suite.cli.output import json_option, show
 from local_ai_suite.gateway.config import Route, load_config
+from local_ai_suite.messages import translated
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
 from local_ai_suite.settings import load_settings
@@ -53,4 +54,5 @@ def routes(as_json: bool) -> int:
 
 
 def _where(route: Route) -> str:
-    return f"{route.engine}: {route.reason}" if route.engine != route.public else route.reason
+    reason = translated(route.reason)
+    return f"{route.engine}: {reason}" if route.engine != route.public else reason

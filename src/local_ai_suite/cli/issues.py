@@ -195,7 +195,7 @@ def _show(documents: Documents) -> Result:
         f"  {number}. [{'x' if item['done'] else ' '}] {item['text']}"
         for number, item in enumerate(items, 1)
     ]
-    listed = "\n".join(["", "checklist of the issue:", *numbered]) if numbered else ""
+    listed = "\n".join(["", say("checklist of the issue:"), *numbered]) if numbered else ""
     shown = "\n".join(escape_lines(said + text + listed))
     return Result("plan show", shown, {"plan": plan, "markdown": text})
 
@@ -281,11 +281,7 @@ def _reject(documents: Documents, reason: str) -> Result:
                 rejected.append(gate.reject(request.id, reason).id)
     plan["review"] = {"state": "rejected", "reason": reason}
     documents.write_json(plan)
-    text = say(
-        "{name} is rejected{rejected}",
-        name=documents.name,
-        rejected="".join(f"\n{one} is rejected" for one in rejected),
-    )
+    text = "\n".join(say("{id} is rejected", id=one) for one in (documents.name, *rejected))
     return Result("plan reject", text, {"rejected": rejected})
 
 

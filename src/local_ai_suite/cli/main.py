@@ -37,41 +37,41 @@ INTERRUPTED = 130  # 128 + SIGINT, what a shell expects
 # no verb.
 VERBS: dict[str, tuple[str, str]] = {
     # The stack
-    "up": ("up", "start a phase and wait until it answers"),
-    "down": ("up", "stop everything this project started"),
-    "restart": ("up", "stop, then start again"),
-    "status": ("status", "what runs, with which models and memory"),
-    "bench": ("bench", "how fast the running stack is on this machine"),
-    "logs": ("status", "the logs of all services"),
+    "up": ("up", tr("start a phase and wait until it answers")),
+    "down": ("up", tr("stop everything this project started")),
+    "restart": ("up", tr("stop, then start again")),
+    "status": ("status", tr("what runs, with which models and memory")),
+    "bench": ("bench", tr("how fast the running stack is on this machine")),
+    "logs": ("status", tr("the logs of all services")),
     #
     # Before and after: what is there, what fits
-    "preflight": ("doctor", "check this machine before starting"),
-    "doctor": ("doctor", "what is wrong here, and what to do about it"),
-    "plan-fit": ("plan_fit", "what of a model fits where, before it is loaded"),
-    "settings": ("settings", "every setting, its value and where it was set"),
+    "preflight": ("doctor", tr("check this machine before starting")),
+    "doctor": ("doctor", tr("what is wrong here, and what to do about it")),
+    "plan-fit": ("plan_fit", tr("what of a model fits where, before it is loaded")),
+    "settings": ("settings", tr("every setting, its value and where it was set")),
     #
     # Models and the engine
-    "models": ("models", "the GGUF files: list, inspect, recommended, pull, rm"),
-    "ps": ("engine", "which models are loaded, with how much memory"),
-    "load": ("engine", "load a model now"),
-    "unload": ("engine", "stop a model's engine"),
-    "engine": ("engine", "the inference engine: list, build"),
+    "models": ("models", tr("the GGUF files: list, inspect, recommended, pull, rm")),
+    "ps": ("engine", tr("which models are loaded, with how much memory")),
+    "load": ("engine", tr("load a model now")),
+    "unload": ("engine", tr("stop a model's engine")),
+    "engine": ("engine", tr("the inference engine: list, build")),
     #
     # The gateway
-    "gateway": ("gateway", "where each model name goes"),
-    "keys": ("keys", "named keys for the gateway: create, list, revoke"),
+    "gateway": ("gateway", tr("where each model name goes")),
+    "keys": ("keys", tr("named keys for the gateway: create, list, revoke")),
     #
     # The assistant
-    "ai": ("ai", "ask the local models; files, git, conversations"),
+    "ai": ("ai", tr("ask the local models; files, git, conversations")),
     #
     # Plans and approvals
-    "plan": ("issues", "an issue becomes a plan: make, show, approve, reject"),
-    "approvals": ("approvals", "what waits for a decision: list, approve, reject, audit"),
+    "plan": ("issues", tr("an issue becomes a plan: make, show, approve, reject")),
+    "approvals": ("approvals", tr("what waits for a decision: list, approve, reject, audit")),
     #
     # Editors and agents
-    "connect": ("connect", "connect an editor or agent, and prove it"),
-    "disconnect": ("connect", "give its configuration back"),
-    "launch": ("connect", "start a terminal client for once, nothing written"),
+    "connect": ("connect", tr("connect an editor or agent, and prove it")),
+    "disconnect": ("connect", tr("give its configuration back")),
+    "launch": ("connect", tr("start a terminal client for once, nothing written")),
 }
 
 

@@ -11,7 +11,7 @@ from local_ai_suite.cli.models_inspect import inspect_command
 from local_ai_suite.cli.models_progress import Quiet, watcher
 from local_ai_suite.cli.output import json_option, show
 from local_ai_suite.errors import SettingsError, UsageError
-from local_ai_suite.messages import say, tr
+from local_ai_suite.messages import say, tr, translated
 from local_ai_suite.models import listing, recommended
 from local_ai_suite.models.built import pull_embedding
 from local_ai_suite.models.pull import Pulled, pull
@@ -65,7 +65,7 @@ def recommended_command(as_json: bool) -> int:
         lines += [
             f"{entry.name:<17} {entry.kind:<6} {entry.gigabytes:.2f} GB  {entry.title}",
             f"    {entry.licence}{usual}",
-            f"    6 GB GPU: {entry.fits_6gb}",
+            f"    6 GB GPU: {translated(entry.fits_6gb)}",
         ]
     lines += [
         "",
@@ -108,7 +108,7 @@ def pull_command(name: str, as_json: bool) -> int:
     how = say("downloaded and checked") if pulled.fresh else say("is there already, and is right")
     kind = entry.kind if entry else None
     roles = listing.roles_of(pulled.paths[0], settings, paths, wanted=kind)
-    text = "\n".join([f"{files}: {how} ({size})", *roles])
+    text = "\n".join([f"{files}: {how} ({size})", *map(translated, roles)])
     data = {
         "model": pulled.reference.words,
         "files": [str(path) for path in pulled.paths],
@@ -145,7 +145,9 @@ def rm_command(name: str, yes: bool, as_json: bool) -> int:
             size=listing.size_text(removal.size_bytes),
         )
         if not _agreed(question):
-            return show(Result("models rm", "Kept.", {"deleted": []}, exit_code=1), as_json=as_json)
+            return show(
+                Result("models rm", say("Kept."), {"deleted": []}, exit_code=1), as_json=as_json
+            )
     still_named = listing.settings_that_name(removal.paths, settings, paths)
     freed = removal.carry_out()
     text = say(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from local_ai_suite.catalog.catalog import configured_models
 from local_ai_suite.engines.find import find_engines
 from local_ai_suite.errors import PortInUse, StackError, SuiteError
+from local_ai_suite.messages import joined
 from local_ai_suite.stack.docker import check_models
 from local_ai_suite.stack.state import read_run
 
@@ -85,8 +86,8 @@ def ensure_ready(
         raise failures[0].error
     kind = PortInUse if all(check.name == "ports" for check in failures) else StackError
     raise kind(
-        "; ".join(check.message for check in failures),
-        hint=" ".join(dict.fromkeys(check.remedy for check in failures)),
+        joined("; ", (check.message for check in failures)),
+        hint=joined(" ", dict.fromkeys(check.remedy for check in failures)),
         checks=[check.name for check in failures],
     )
 

@@ -141,7 +141,9 @@ class _Reader:
                 routes[target],
                 public=alias,
                 alias_of=target,
-                reason=f"an alias of {target}: {routes[target].reason}",
+                reason=tr(
+                    "an alias of {target}: {reason}", target=target, reason=routes[target].reason
+                ),
             )
         general = _section(document, "general_settings")
         return GatewayConfig(
@@ -172,37 +174,39 @@ class _Reader:
             mark = getattr(exc, "problem_mark", None)
             line = mark.line + 1 if mark else 1
             problem = getattr(exc, "problem", None) or str(exc)
-            raise self._error((), f"is not valid YAML: {problem}", line=line) from exc
+            raise self._error(
+                (), tr("is not valid YAML: {problem}", problem=problem), line=line
+            ) from exc
         if not isinstance(document, dict):
-            raise self._error((), "must be a mapping with model_list", line=1)
+            raise self._error((), tr("must be a mapping with model_list"), line=1)
         if node is not None:
             self._note_lines(node, ())
         if "include" in document:
-            raise self._error(("include",), "include is not supported; write it in one file")
+            raise self._error(("include",), tr("include is not supported; write it in one file"))
         for section in ("router_settings", "litellm_settings", "general_settings"):
             if not isinstance(document.get(section, {}), dict | None):
-                raise self._error((section,), "must be a mapping")
+                raise self._error((section,), tr("must be a mapping"))
         return document
 
     def _models(self, document: dict[str, Any]) -> list[dict[str, Any]]:
         models = document.get("model_list")
         if not isinstance(models, list) or not models:
-            raise self._error(("model_list",), "must be a list with at least one model")
+            raise self._error(("model_list",), tr("must be a list with at least one model"))
         for index, model in enumerate(models):
             where = ("model_list", index)
             if not isinstance(model, dict):
-                raise self._error(where, "must be a mapping with model_name and litellm_params")
+                raise self._error(where, tr("must be a mapping with model_name and litellm_params"))
             name, params = model.get("model_name"), model.get("litellm_params")
             if not isinstance(name, str) or not name:
-                raise self._error((*where, "model_name"), "must be a name")
+                raise self._error((*where, "model_name"), tr("must be a name"))
             if not isinstance(params, dict):
-                raise self._error((*where, "litellm_params"), "must be a mapping")
+                raise self._error((*where, "litellm_params"), tr("must be a mapping"))
             if not isinstance(params.get("model"), str) or not params["model"]:
                 raise self._error(
-                    (*where, "litellm_params", "model"), "must be provider/name, as openai/x"
+                    (*where, "litellm_params", "model"), tr("must be provider/name, as openai/x")
                 )
             if not isinstance(model.get("model_info", {}), dict | None):
-                raise self._error((*where, "model_info"), "must be a mapping")
+                raise self._error((*where, "model_info"), tr("must be a mapping"))
         return models
 
     def _route(
@@ -222,7 +226,9 @@ class _Reader:
         reason = self._why_not_local(name, provider, local, len(deployments), acting, fallbacks)
         if reason is None:
             extra = sorted(set(params) - _NEUTRAL_PARAMS)
-            reason = f"litellm_params.{extra[0]} asks LiteLLM to act" if extra else None
+            reason = (
+                tr("litellm_params.{extra} asks LiteLLM to act", extra=extra[0]) if extra else None
+            )
         api_key = self._resolved(params, "api_key", index) if local is not None else None
         return Route(
             public=name,
@@ -231,7 +237,7 @@ class _Reader:
             api_bases=() if local is None else (local,),
             api_key=api_key,
             mode=str(info.get("mode") or "chat"),
-            reason=reason or f"one deployment, on the local engine ({local})",
+            reason=reason or tr("one deployment, on the local engine ({local})", local=local),
             info=info,
         )
 
@@ -247,15 +253,17 @@ class _Reader:
         if not self._relay:
             return "GATEWAY_RELAY=off"
         if deployments > 1:
-            return f"{deployments} deployments: LiteLLM balances them"
+            return tr("{deployments} deployments: LiteLLM balances them", deployments=deployments)
         if local is None:
-            return "its api_base is not the local engine"
+            return tr("its api_base is not the local engine")
         if provider not in _PLAIN_PROVIDERS:
-            return f"the provider {provider or 'none'} is LiteLLM's to translate"
+            return tr(
+                "the provider {provider} is LiteLLM's to translate", provider=provider or "none"
+            )
         if acting:
             return acting
         if name in fallbacks or "*" in fallbacks:
-            return "it has fallbacks"
+            return tr("it has fallbacks")
         return None
 
     def _engine_base(self, params: dict[str, Any], index: int) -> str | None:
@@ -271,23 +279,29 @@ class _Reader:
         value = params.get(key)
         where = ("model_list", index, "litellm_params", key)
         if value is not None and not isinstance(value, str):
-            raise self._error(where, "must be text")
+            raise self._error(where, tr("must be text"))
         if value is None or not value.startswith(ENVIRONMENT):
             return value
         variable = value.removeprefix(ENVIRONMENT)
         if variable not in self._environ:
-            raise self._error(where, f"{variable} is not set in the environment or .env")
+            raise self._error(
+                where, tr("{variable} is not set in the environment or .env", variable=variable)
+            )
         return self._environ[variable]
 
     def _acts_on_everything(self, document: dict[str, Any]) -> str | None:
         for section in ("litellm_settings", "router_settings"):
             for key in _ACTING_SETTINGS:
                 if _section(document, section).get(key):
-                    return f"{section}.{key} asks LiteLLM to act on every request"
+                    return tr(
+                        "{section}.{key} asks LiteLLM to act on every request",
+                        section=section,
+                        key=key,
+                    )
         if document.get("guardrails"):
-            return "guardrails ask LiteLLM to act on every request"
+            return tr("guardrails ask LiteLLM to act on every request")
         if _section(document, "general_settings").get("database_url"):
-            return "general_settings.database_url: LiteLLM keeps the keys and budgets"
+            return tr("general_settings.database_url: LiteLLM keeps the keys and budgets")
         return None
 
     def _fallback_names(self, document: dict[str, Any]) -> Iterator[str]:
@@ -295,26 +309,30 @@ class _Reader:
             for key in _FALLBACKS:
                 for entry in _section(document, section).get(key) or ():
                     if not isinstance(entry, dict):
-                        raise self._error((section, key), "must be a list of {name: [names]}")
+                        raise self._error((section, key), tr("must be a list of {name: [names]}"))
                     yield from map(str, entry)
 
     def _aliases(self, document: dict[str, Any], routes: dict[str, Route]) -> dict[str, str]:
         where = ("router_settings", "model_group_alias")
         aliases = _section(document, "router_settings").get("model_group_alias") or {}
         if not isinstance(aliases, dict):
-            raise self._error(where, "must be a mapping of alias to model_name")
+            raise self._error(where, tr("must be a mapping of alias to model_name"))
         found = {}
         for alias, target in aliases.items():
             name = target.get("model") if isinstance(target, dict) else target
             if name not in routes:
-                raise self._error((*where, alias), f"{name!r} is no model_name of model_list")
+                raise self._error(
+                    (*where, alias), tr("{name!r} is no model_name of model_list", name=name)
+                )
             found[str(alias)] = str(name)
         return found
 
     def _timeout(self, document: dict[str, Any]) -> float:
         value = _section(document, "litellm_settings").get("request_timeout", _DEFAULT_TIMEOUT_S)
         if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-            raise self._error(("litellm_settings", "request_timeout"), "must be seconds above 0")
+            raise self._error(
+                ("litellm_settings", "request_timeout"), tr("must be seconds above 0")
+            )
         return float(value)
 
     def _note_lines(self, node: yaml.Node, where: tuple[str | int, ...]) -> None:
@@ -339,7 +357,7 @@ class _Reader:
                 "{path}, line {line}: {key}{problem}",
                 path=self._path,
                 line=line,
-                key=tr("{lstrip} ", lstrip=key.lstrip(".")) if key else "",
+                key=key.lstrip(".") + " " if key else "",
                 problem=problem,
             ),
             hint=tr("The format is LiteLLM's: https://docs.litellm.ai/docs/proxy/configs"),

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from local_ai_suite.catalog.catalog import ModelEntry, configured_models
-from local_ai_suite.messages import tr
+from local_ai_suite.messages import say, tr, translated
+from local_ai_suite.messages.width import ljust, width
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
 _ROLES = ("local-chat", "local-code", "local-embed")
 _NAMING = {"chat": "CHAT_MODEL", "code": "CODE_MODEL", "embed": "EMBED_MODEL"}
-_HEAD = ("name", "architecture", "parameters", "quantization", "context", "size", "kind", "file")
+_HEAD = (
+    tr("name"), tr("architecture"), tr("parameters"), tr("quantization"), tr("context"), tr("size"),
+    tr("kind"), tr("file"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +43,18 @@ def list_models(settings: Settings, paths: Paths) -> Listing:
 
 def as_text(found: Listing) -> str:
     """A table, then why each role is served by what it is."""
-    rows = [_HEAD, *(_row(entry) for entry in found.entries)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
+    rows = [tuple(map(translated, _HEAD)), *(_row(entry) for entry in found.entries)]
+    widths = [max(width(row[column]) for row in rows) for column in range(len(_HEAD))]
     lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        "  ".join(ljust(cell, most) for cell, most in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
-    lines += ["", *(f"{entry.name}: {entry.reason}." for entry in found.entries if _role(entry))]
     lines += [
-        tr(
+        "",
+        *(f"{entry.name}: {translated(entry.reason)}." for entry in found.entries if _role(entry)),
+    ]
+    lines += [
+        say(
             "Unfinished: {name} ({size} so far); pulling it again goes on.",
             name=name,
             size=size_text(size),
@@ -57,7 +64,7 @@ def as_text(found: Listing) -> str:
     if any(entry.is_demo for entry in found.entries):
         lines += [
             "",
-            tr("For a real one: lais models pull chat (3 GB), or put a GGUF into models/."),
+            say("For a real one: lais models pull chat (3 GB), or put a GGUF into models/."),
         ]
     return "\n".join(lines)
 
@@ -115,8 +122,19 @@ def roles_of(
         if entry.path == path:
             roles = [name for name in entry.names if name in _ROLES]
             if roles:
-                return [f"It serves as {' and '.join(roles)} from the next start: make restart"]
-            return [f"It is served as {entry.name}.{_way_to(wanted or entry.kind, path.name)}"]
+                return [
+                    tr(
+                        "It serves as {roles} from the next start: make restart",
+                        roles=" and ".join(roles),
+                    )
+                ]
+            return [
+                tr(
+                    "It is served as {name}.{way}",
+                    name=entry.name,
+                    way=_way_to(wanted or entry.kind, path.name),
+                )
+            ]
     return []
 
 
@@ -124,7 +142,12 @@ def _way_to(kind: str, file: str) -> str:
     """How a file gets the role of its kind; a reranker has none."""
     if kind not in _NAMING:
         return ""
-    return f" To make it local-{kind}: {_NAMING[kind]}={file} in .env"
+    return tr(
+        " To make it local-{kind}: {setting}={file} in .env",
+        kind=kind,
+        setting=_NAMING[kind],
+        file=file,
+    )
 
 
 def settings_that_name(gone: Iterable[Path], settings: Settings, paths: Paths) -> tuple[str, ...]:

@@ -6,6 +6,8 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
+from local_ai_suite.messages import tr
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -25,6 +27,6 @@ def disk_trouble(folder: Path) -> str:
             trial.unlink(missing_ok=True)
     except OSError as exc:
         if exc.errno in _FULL:
-            return f"the disk of {folder} is full"
-        return f"{folder} cannot be written: {exc.strerror}"
+            return tr("the disk of {folder} is full", folder=folder)
+        return tr("{folder} cannot be written: {strerror}", folder=folder, strerror=exc.strerror)
     return ""
