@@ -22,7 +22,7 @@ from local_ai_suite.errors import (
     SettingsError,
     StackError,
 )
-from local_ai_suite.fit import PartComparison
+from local_ai_suite.fit import Lesson, PartComparison, Record
 from local_ai_suite.gguf import read_gguf
 from local_ai_suite.hardware import Gpu, Hardware, OtherGpu
 from local_ai_suite.paths import Paths
@@ -496,7 +496,8 @@ def test_predicted_is_held_against_actual(facts) -> None:
     fine = only(examine(facts(loads={"local-chat": (good,)})), "projection")
     assert fine.status == "ok"
     assert "1000 MiB projected, 1001 MiB taken" in fine.message
-    missed = facts(loads={"local-chat": (good, off)}, learned_bytes=301 * MIB)
+    lessons = Record((Lesson("model.gguf", "log", 301 * MIB, 1),), 1)
+    missed = facts(loads={"local-chat": (good, off)}, lessons=lessons)
     check = only(examine(missed), "projection")
     assert check.status == "warning"
     assert "compute on CPU +300 MiB" in check.message

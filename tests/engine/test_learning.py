@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -13,7 +14,7 @@ import pytest
 from local_ai_suite.demo import write_scripted_gguf
 from local_ai_suite.engine.learning import FILE_NAME, FitMemory
 from local_ai_suite.engine.pace import Speed
-from local_ai_suite.fit import FitPlan, FitRequest, plan
+from local_ai_suite.fit import FitPlan, FitRequest, Record, correction, plan
 from local_ai_suite.gguf import read_gguf
 from local_ai_suite.hardware import Gpu, Hardware
 
@@ -47,7 +48,7 @@ def test_a_load_that_took_more_is_remembered_over_restarts(
 ) -> None:
     FitMemory(tmp_path).note("local-chat", planned, taken(planned, more=300 * MIB))
     again = FitMemory(tmp_path)
-    assert again.learned == 300 * MIB
+    assert correction(again.record, "m.gguf") == 300 * MIB
     parts = {part.part: part for part in again.loads()["local-chat"]}
     assert parts["compute"].difference == 300 * MIB
     assert parts["weights"].as_projected
@@ -58,7 +59,8 @@ def test_a_load_as_projected_teaches_nothing_and_forgives(tmp_path: Path, planne
     memory = FitMemory(tmp_path)
     memory.note("local-chat", planned, taken(planned, more=300 * MIB))
     memory.note("local-chat", planned, taken(planned))
-    assert memory.learned == FitMemory(tmp_path).learned == 0
+    assert correction(memory.record, "m.gguf") == 0
+    assert memory.record == FitMemory(tmp_path).record
 
 
 def test_an_engine_that_says_nothing_teaches_nothing(tmp_path: Path, planned: FitPlan) -> None:
@@ -70,15 +72,15 @@ def test_an_engine_that_says_nothing_teaches_nothing(tmp_path: Path, planned: Fi
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{", '{"version": 1, "taken": 3, "loads": {"a": [{"x": 1}], "b": []}}']
+    "text", ["", "[]", "{", '{"version": 2, "lessons": 3, "loads": {"a": [{"x": 1}], "b": []}}']
 )
 def test_a_damaged_file_is_begun_anew(tmp_path: Path, planned: FitPlan, text: str) -> None:
     (tmp_path / FILE_NAME).write_text(text)
     memory = FitMemory(tmp_path)
-    assert memory.learned == 0
+    assert memory.record == Record()
     assert "a" not in memory.loads()
     memory.note("local-chat", planned, taken(planned))
-    assert json.loads((tmp_path / FILE_NAME).read_text())["version"] == 1
+    assert json.loads((tmp_path / FILE_NAME).read_text())["version"] == 2
 
 
 def test_a_state_folder_that_cannot_be_written_costs_only_the_memory(
@@ -88,7 +90,26 @@ def test_a_state_folder_that_cannot_be_written_costs_only_the_memory(
     blocked.write_text("")
     memory = FitMemory(blocked)
     memory.note("local-chat", planned, taken(planned, more=300 * MIB))
-    assert memory.learned == 300 * MIB
+    assert correction(memory.record, "m.gguf") == 300 * MIB
+
+
+def test_a_full_disk_leaves_no_half_written_file(
+    tmp_path: Path, planned: FitPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = FitMemory(tmp_path)
+    memory.note("local-chat", planned, taken(planned))
+    before = (tmp_path / FILE_NAME).read_text()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for broken in (("json.dump",), ("pathlib.Path.replace",)):
+        with monkeypatch.context() as patch:
+            patch.setattr(*broken, full)
+            memory.note("local-chat", planned, taken(planned, more=300 * MIB))
+        left = {path.name for path in tmp_path.iterdir()}
+        assert left == {FILE_NAME, "m.gguf"}
+        assert (tmp_path / FILE_NAME).read_text() == before
 
 
 def test_each_models_last_speed_is_remembered(tmp_path: Path) -> None:
@@ -99,7 +120,7 @@ def test_each_models_last_speed_is_remembered(tmp_path: Path) -> None:
         "local-chat": Speed(40.0, 35.5, 3),
         "local-code": Speed(None, 12, 0),
     }
-    (tmp_path / FILE_NAME).write_text('{"version": 1, "speeds": {"a": [1], "b": ["x", 1]}}')
+    (tmp_path / FILE_NAME).write_text('{"version": 2, "speeds": {"a": [1], "b": ["x", 1]}}')
     assert FitMemory(tmp_path).speeds() == {}
 
 

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from local_ai_suite.fit import (
     FitRequest,
+    Lesson,
+    PartComparison,
     Record,
     compare,
     correction,
@@ -86,40 +88,72 @@ class TestAfterLoading:
             ("CUDA0", 0, 5 * MIB)
         ]
 
-    def test_the_worst_of_the_last_loads_widens_the_margin(self, files: Files) -> None:
+    def test_what_a_load_took_more_widens_the_margin_of_its_own_model(self, files: Files) -> None:
         found = plan(FitRequest(model=files["3b"], hardware=machine(6)))
         gpu = found.devices[0].parts
         over = {("CUDA0", "model"): gpu.weights, ("CUDA0", "KV"): gpu.kv_cache,
                 ("CUDA0", "compute"): gpu.compute + 200 * MIB}  # fmt: skip
         record = learn(Record(), "3b", compare(found, over))
-        assert correction(record) == 200 * MIB
+        assert correction(record, "3b") == 200 * MIB
+        assert correction(record, "8b") == 0, "one model says nothing about another"
         exact = {**over, ("CUDA0", "compute"): gpu.compute}
-        assert correction(learn(record, "8b", compare(found, exact))) == 200 * MIB
-        assert correction(learn(record, "3b", compare(found, exact))) == 0
+        assert correction(learn(record, "8b", compare(found, exact)), "3b") == 200 * MIB
+        assert correction(learn(record, "3b", compare(found, exact)), "3b") == 0
+
+    def test_one_bad_projection_of_a_model_that_is_gone_is_forgotten(self) -> None:
+        record = learn(Record(), "gone", [PartComparison("CPU", "compute", 0, 1500 * MIB)])
+        good = [PartComparison("CPU", "compute", MIB, MIB)]
+        for number in range(1500):
+            record = learn(record, f"model-{number % 3}", good)
+            assert correction(record, f"model-{number % 3}") == 0
+        assert correction(record, "a new one") == 0
+        assert correction(record, "gone") == 0
+        assert {item.model for item in record.lessons} == {"model-0", "model-1", "model-2"}
+
+    def test_what_all_models_take_more_is_expected_of_a_new_one(self) -> None:
+        record = Record()
+        for number, more in enumerate((300, 200, 1900)):
+            assert correction(record, "new") == 0
+            parts = [PartComparison("CUDA0", "compute", 0, more * MIB)]
+            record = learn(record, f"model-{number}", parts)
+        assert correction(record, "new") == 300 * MIB
 
     def test_free_memory_shows_what_no_log_names(self, files: Files) -> None:
         found = plan(FitRequest(model=files["3b"], hardware=machine(6)))
         gpu = found.devices[0]
         before = {"CUDA0": 5000 * MIB}
         after = {"CUDA0": 5000 * MIB - gpu.parts.total - 150 * MIB}
-        assert correction(learn_free(Record(), "3b", found, before, after)) == 150 * MIB
+        assert correction(learn_free(Record(), "3b", found, before, after), "3b") == 150 * MIB
         assert learn_free(Record(), "3b", found, before, {}) == Record()
 
     def test_a_machine_that_needs_less_than_projected_teaches_nothing(self) -> None:
-        assert correction(Record((("a", -500 * MIB), ("b", MIB)))) == 0
-        assert correction(Record()) == 0
+        record = Record((Lesson("a", "log", -500 * MIB, 1), Lesson("b", "log", MIB, 2)), 2)
+        assert correction(record, "a") == correction(record, "b") == 0
+        assert correction(Record(), "a") == 0
 
-    @given(st.lists(st.tuples(st.text(), st.integers(-(10**12), 10**12)), max_size=40))
+    @given(
+        st.lists(
+            st.builds(
+                Lesson, st.text(), st.sampled_from(["log", "free"]),
+                st.integers(-(10**12), 10**12), st.integers(0, 10**6),
+            ),
+            max_size=80,
+        )
+    )  # fmt: skip
     def test_a_record_survives_json_and_never_grows_without_end(
-        self, taken: list[tuple[str, int]]
+        self, lessons: list[Lesson]
     ) -> None:
-        record = Record.from_dict(Record(tuple(taken)).as_dict())
-        assert record.taken == tuple(taken[-20:])
-        assert 0 <= correction(record) <= 2048 * MIB
+        record = Record.from_dict(Record(tuple(lessons), 7).as_dict())
+        assert record == Record(tuple(lessons[-40:]), 7)
+        for lesson in lessons:
+            assert 0 <= correction(record, lesson.model) <= 2048 * MIB
 
     @pytest.mark.parametrize(
-        "data", [None, [], "x", {"version": 2}, {"version": 1, "taken": 3},
-                 {"version": 1, "taken": [["a"], [1, 2], ["a", True], None]}],
+        "data", [None, [], "x", {"version": 2}, {"version": 2, "count": 0, "lessons": 3},
+                 {"version": 1, "taken": [["a", 1]]},
+                 {"version": 2, "count": 0,
+                  "lessons": [["a"], [1, "log", 2, 3], ["a", "log", True, 1], ["a", "x", 1, 1],
+                              None]}],
     )  # fmt: skip
     def test_a_damaged_record_is_an_empty_one(self, data: object) -> None:
         assert Record.from_dict(data) == Record()

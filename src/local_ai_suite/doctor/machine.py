@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from local_ai_suite.engine.placement import FitPlanner, capacity
 from local_ai_suite.errors import FitError
+from local_ai_suite.fit import correction
 from local_ai_suite.messages import joined, tr
 
 from .check import Check, failure, ok, warning
@@ -165,7 +166,7 @@ def check_fit(facts: Snapshot) -> list[Check]:
 def _fit_of(entry: ModelEntry, facts: Snapshot, settings: Settings, hardware: Hardware) -> Check:
     has_gpu = facts.engine is None or facts.engine.gpu is not False
     planner = FitPlanner(
-        settings, hardware, has_gpu, learned=facts.learned_bytes, memory_speed=facts.memory_speed
+        settings, hardware, has_gpu, lessons=facts.lessons, memory_speed=facts.memory_speed
     )
     room = capacity(hardware, settings, engine_has_gpu=has_gpu)
     words = f"{entry.name} ({entry.path.name})"
@@ -235,12 +236,11 @@ def check_projections(facts: Snapshot) -> list[Check]:
             found.append(ok("projection", words, **details))
             continue
         missed = ", ".join(f"{p.part} on {p.device} {p.difference / MIB:+.0f} MiB" for p in off)
-        margin = tr(
-            "The margin is {size:.0f} MiB wider for it.",
-            size=facts.learned_bytes / MIB,
-        )
+        wider = _wider(name, facts)
         remedy = (
-            margin if facts.learned_bytes else tr("Nothing to do: it took less, or hardly more.")
+            tr("The margin is {size:.0f} MiB wider for it.", size=wider / MIB)
+            if wider
+            else tr("Nothing to do: it took less, or hardly more.")
         )
         found.append(
             warning(
@@ -251,6 +251,12 @@ def check_projections(facts: Snapshot) -> list[Check]:
             )
         )
     return [*found, *(_check_speed(name, speed) for name, speed in facts.speeds.items())]
+
+
+def _wider(name: str, facts: Snapshot) -> int:
+    """Bytes that the margin of the model ``name`` is wider than usual."""
+    entry = facts.catalog.get(name) if facts.catalog is not None else None
+    return 0 if entry is None else correction(facts.lessons, entry.path.name)
 
 
 def _check_speed(name: str, speed: Speed) -> Check:

@@ -18,6 +18,7 @@ from local_ai_suite.engine.bandwidth import MemorySpeed
 from local_ai_suite.engine.learning import FitMemory
 from local_ai_suite.engines.find import FoundEngine, find_engines
 from local_ai_suite.errors import StackError, SuiteError
+from local_ai_suite.fit import Record
 from local_ai_suite.gateway.config import load_config
 from local_ai_suite.hardware import Hardware, PathKind, detect, path_kind
 from local_ai_suite.settings import Settings, load_settings
@@ -107,7 +108,7 @@ class Snapshot:
     versions: Mapping[str, str | None] = field(default_factory=dict)
     python: tuple[int, int] = (3, 11)
     run: RunState | None = None
-    learned_bytes: int = 0
+    lessons: Record = field(default_factory=Record)
     loads: Mapping[str, tuple[PartComparison, ...]] = field(default_factory=dict)
     speeds: Mapping[str, Speed] = field(default_factory=dict)
     memory_speed: float | None = None
@@ -168,7 +169,7 @@ def gather(
         versions=versions(),
         python=sys.version_info[:2],
         run=run,
-        learned_bytes=memory.learned,
+        lessons=memory.record,
         loads=memory.loads(),
         speeds=memory.speeds(),
         memory_speed=MemorySpeed(paths.state, hardware).best,

@@ -7,6 +7,7 @@ written costs the memory, nothing else.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -15,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from local_ai_suite.fit import PartComparison, Record, compare, correction, learn, learn_free
+from local_ai_suite.fit import PartComparison, Record, compare, learn, learn_free
 
 from .pace import Speed
 
@@ -48,25 +49,22 @@ class FitMemory:
         self._speeds = _dict(data.get("speeds"))
 
     @property
-    def learned(self) -> int:
-        """Bytes to add to the margin of a plan."""
-        return correction(self._record)
+    def record(self) -> Record:
+        """The lessons; ``fit.correction`` says what they add to the margin of a plan."""
+        return self._record
 
     def note(self, name: str, plan: FitPlan, buffers: Mapping[tuple[str, str], int]) -> None:
         """Remember what loading ``name`` took; ``buffers`` as ``readback`` collects them."""
         if not any(part == "compute" for _, part in buffers):
             return  # a log without the last of its numbers is not whole, or says nothing
         parts = compare(plan, buffers)
-        self._record = learn(self._record, name, parts)
+        self._record = learn(self._record, plan.path.name, parts)
         _keep(self._loads, name, [asdict(part) for part in parts])
         self._write()
 
-    def note_free(
-        self, name: str, plan: FitPlan, before: Mapping[str, int], after: Mapping[str, int]
-    ) -> None:
-        """Remember what loading ``name`` took of the GPUs' free memory: it counts what no log line
-        names. It stands beside the lesson of :meth:`note`: a later load may not be alone."""
-        self._record = learn_free(self._record, f"{name}, free memory", plan, before, after)
+    def note_free(self, plan: FitPlan, before: Mapping[str, int], after: Mapping[str, int]) -> None:
+        """Remember what the load of :meth:`note` took of the GPUs' free memory."""
+        self._record = learn_free(self._record, plan.path.name, plan, before, after)
         self._write()
 
     def note_speed(self, name: str, speed: Speed) -> None:
@@ -107,15 +105,21 @@ def _keep(of_models: dict[str, Any], name: str, value: Any) -> None:
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
-    """Write it whole or not at all, for its owner only; a failure costs the memory only."""
+    """Write it whole or not at all, for its owner only; a failure costs the memory only, and leaves
+    nothing behind."""
+    begun: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")  # mode 600
+        begun = Path(name)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             json.dump(data, file, indent=1)
-        Path(name).replace(path)
+        begun.replace(path)
     except OSError as exc:
         logger.warning("what was learned about this machine could not be kept: %s", exc)
+        if begun is not None:
+            with contextlib.suppress(OSError):
+                begun.unlink()
 
 
 def _dict(value: Any) -> dict[str, Any]:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from local_ai_suite.errors import FitError
-from local_ai_suite.fit import FitPlan, FitRequest, gpu_margin, memory_margin
+from local_ai_suite.fit import (
+    FitPlan,
+    FitRequest,
+    Record,
+    correction,
+    gpu_margin,
+    memory_margin,
+)
 from local_ai_suite.fit import plan as fit_plan
 from local_ai_suite.gguf import read_gguf
 from local_ai_suite.messages import tr
@@ -65,7 +72,7 @@ class FitPlanner:
     settings: Settings
     machine: Hardware
     engine_has_gpu: bool
-    learned: int = 0
+    lessons: Record = field(default_factory=Record)
     memory_speed: float | None = None
 
     def __call__(
@@ -130,7 +137,7 @@ class FitPlanner:
             engine_has_gpu=self.engine_has_gpu,
             margin_gpu=0,
             margin_memory=0,
-            learned=self.learned,
+            learned=correction(self.lessons, entry.path.name),
             memory_speed=self.memory_speed,
         )
 

@@ -77,25 +77,25 @@ class Learner:
     def loaded(self, name: str, plan: FitPlan, buffers: Mapping[tuple[str, str], int]) -> None:
         """What the engine's log says at once; what the GPU's free memory says a moment later."""
         self._memory.note(name, plan, buffers)
-        self._planner.learned = self._memory.learned
+        self._planner.lessons = self._memory.record
         before, self._room.gpus_free = self._room.gpus_free, None
         if before is not None and plan.uses_gpu:
-            task = asyncio.create_task(self._compare_free(name, plan, before))
+            task = asyncio.create_task(self._compare_free(plan, before))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     def generated(self, name: str, speed: Speed) -> None:
         self._memory.note_speed(name, speed)
 
-    async def _compare_free(self, name: str, plan: FitPlan, before: Bytes) -> None:
-        """Counts what no log line names (the CUDA context), where ``name`` is alone on the GPUs."""
+    async def _compare_free(self, plan: FitPlan, before: Bytes) -> None:
+        """Counts what no log line names (the CUDA context), where the model is alone there."""
         mine = {device.name: device.parts.total for device in plan.devices if device.kind == "gpu"}
         if not self._is_alone(mine):
             return
         after = await self._room.look_at_gpus()
         if self._is_alone(mine):
-            self._memory.note_free(name, plan, before, after)
-            self._planner.learned = self._memory.learned
+            self._memory.note_free(plan, before, after)
+            self._planner.lessons = self._memory.record
 
     def _is_alone(self, mine: Bytes) -> bool:
         return all(

@@ -12,6 +12,7 @@ from local_ai_suite import hardware
 from local_ai_suite.catalog.catalog import Catalog, configured_models, find_ggufs
 from local_ai_suite.engines.find import FoundEngine, find_engine
 from local_ai_suite.errors import EngineError, SuiteError
+from local_ai_suite.fit import correction
 
 from .abilities import TemplateMemory
 from .bandwidth import MemorySpeed
@@ -101,7 +102,7 @@ class EngineService:
         gpu = found.gpu is not False
         measured = capacity(machine, settings, engine_has_gpu=gpu)
         memory = FitMemory(paths.state)
-        planner = FitPlanner(settings, machine, gpu, learned=memory.learned)
+        planner = FitPlanner(settings, machine, gpu, lessons=memory.record)
         room_now = Room(planner, MemorySpeed(paths.state, machine))
         notes = Learner(memory, planner, room_now)
         pool = Pool(
@@ -186,7 +187,10 @@ class EngineService:
             },
             "capacity_bytes": dict(pool.ledger.capacity),
             "used_bytes": pool.ledger.used(),
-            "learned_bytes": self._planner.learned,
+            "learned_bytes": max(
+                (correction(self._planner.lessons, model.entry.path.name) for model in pool.models),
+                default=0,
+            ),
             "memory_bytes_per_second": self._planner.memory_speed,
             "models": [
                 {**pool.facts(model), "template": _as_dict(self.templates.get(model.entry))}

@@ -1,6 +1,6 @@
 """What fits, decided before anything is loaded: ``FitRequest`` -> ``FitPlan``. Pure."""
 
-from .compare import PartComparison, Record, compare, correction, learn, learn_free
+from .compare import Lesson, PartComparison, Record, compare, correction, learn, learn_free
 from .gpus import GpuModel, find_gpu
 from .machine import gpu_margin, imagined, memory_margin
 from .plan import GIB, MIB, DevicePlan, FitPlan, FitRequest, Parts, Purpose
@@ -16,6 +16,7 @@ __all__ = [
     "FitPlan",
     "FitRequest",
     "GpuModel",
+    "Lesson",
     "ModelShape",
     "Option",
     "PartComparison",

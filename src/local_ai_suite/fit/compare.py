@@ -1,13 +1,14 @@
 """After loading: predicted against actual, and what a machine teaches about the margin.
 
-Pure; the engine room stores the :class:`Record` as JSON and gives ``correction(...)`` back as
-``FitRequest.learned``.
+Pure; the engine room stores the :class:`Record` as JSON and gives ``correction(record, model)``
+back as ``FitRequest.learned``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from statistics import median
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,7 +20,13 @@ MIB = 1 << 20
 RELATIVE, ABSOLUTE = 0.05, 16 * MIB
 # The engine's log and its names of a buffer's part -> the plan's.
 _PARTS = {"model": "weights", "KV": "kv_cache", "RS": "kv_cache", "compute": "compute"}
-KEPT = 20  # the last loads that a machine's correction is taken from
+VERSION = 2  # of the record's JSON
+KEPT = 40  # lessons
+# Loads of any model, after which a lesson that was not renewed is forgotten: its model is gone, or
+# was last seen under another driver.
+FORGOTTEN_AFTER = 100
+# So many other models must agree before they say something about one that was never loaded.
+ENOUGH_OTHERS = 3
 MOST_LEARNED = 2048 * MIB  # more than this is no deviation but another program's memory
 
 
@@ -72,60 +79,68 @@ def compare(plan: FitPlan, actual: Mapping[tuple[str, str], int]) -> tuple[PartC
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """The last loads on this machine: bytes that a device took beyond its projection.
+class Lesson:
+    """What one model's last load took beyond its projection, in bytes (negative: less).
 
-    ``taken`` holds (model, bytes beyond the projection; negative: less).
+    ``model``: its file's name; ``seen``: ``log`` (the engine's buffers) or ``free`` (what the GPUs'
+    free memory lost); ``load``: the number of that load, counted on this machine.
     """
 
-    taken: tuple[tuple[str, int], ...] = ()
+    model: str
+    seen: Literal["log", "free"]
+    beyond: int
+    load: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The lessons of this machine's last loads, oldest first, and how many loads there were."""
+
+    lessons: tuple[Lesson, ...] = ()
+    loads: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; :meth:`from_dict` reads it."""
-        return {"version": 1, "taken": [list(item) for item in self.taken]}
+        return {
+            "version": VERSION,
+            "count": self.loads,
+            "lessons": [[item.model, item.seen, item.beyond, item.load] for item in self.lessons],
+        }
 
     @classmethod
     def from_dict(cls, data: object) -> Record:
         """Read what :meth:`as_dict` wrote; anything else is an empty record, never an error."""
-        if not isinstance(data, dict) or data.get("version") != 1:
-            return cls()
-        rows = data.get("taken")
-        if not isinstance(rows, list):
-            return cls()
-        kept = [
-            (row[0], row[1])
-            for row in rows
-            if isinstance(row, list)
-            and len(row) == 2
-            and isinstance(row[0], str)
-            and isinstance(row[1], int)
-            and not isinstance(row[1], bool)
-        ]
-        return cls(tuple(kept[-KEPT:]))
+        match data:
+            case {"version": v, "count": int(count), "lessons": [*rows]} if v == VERSION:
+                found = [lesson for row in rows if (lesson := _lesson(row)) is not None]
+                return cls(tuple(found[-KEPT:]), count)
+        return cls()
 
 
 def learn(record: Record, model: str, parts: Iterable[PartComparison]) -> Record:
-    """``record`` with one more load. Of several GPUs the one that was missed most counts; the CPU
-    counts where there is none, for the margin that is widened is that of where models run."""
+    """``record`` with one more load of the file ``model``. Of several GPUs the one that was missed
+    most counts; the CPU counts where there is none, for the margin that is widened is that of where
+    models run."""
     by_device: dict[str, int] = {}
     for part in parts:
         by_device[part.device] = by_device.get(part.device, 0) + part.difference
     if len(by_device) > 1:
         by_device.pop("CPU", None)
+    loads = record.loads + 1
+    young = tuple(item for item in record.lessons if loads - item.load < FORGOTTEN_AFTER)
     if not by_device:
-        return record
-    worst = max(by_device.values())
-    kept = [item for item in record.taken if item[0] != model]  # a model's newest load counts
-    return Record((*kept, (model, worst))[-KEPT:])
+        return Record(young, loads)
+    return _with(Record(young, loads), Lesson(model, "log", max(by_device.values()), loads))
 
 
 def learn_free(
     record: Record, model: str, plan: FitPlan, before: Mapping[str, int], after: Mapping[str, int]
 ) -> Record:
-    """``record`` with what the GPUs' free memory shows (``nvidia-smi``): bytes by device before and
-    after loading ``model`` alone.
+    """``record`` with what the GPUs' free memory shows (``nvidia-smi``) of the load that was
+    learned last: bytes by device before and after loading ``model`` alone.
 
-    Counts what no log line names: the CUDA context, the driver's pools.
+    Counts what no log line names: the CUDA context, the driver's pools. It stands beside what the
+    log says: a later load may not be alone.
     """
     beyond = [
         before[device.name] - after[device.name] - device.parts.total
@@ -134,14 +149,46 @@ def learn_free(
     ]
     if not beyond:
         return record
-    kept = [item for item in record.taken if item[0] != model]
-    return Record((*kept, (model, max(beyond)))[-KEPT:])
+    return _with(record, Lesson(model, "free", max(beyond), record.loads))
 
 
-def correction(record: Record) -> int:
-    """Bytes to add to the margin: the worst of the remembered loads, never negative.
+def correction(record: Record, model: str) -> int:
+    """Bytes to add to the margin for the file ``model``, never negative.
 
-    Only what goes beyond the bar of the projections is remembered as a lesson.
+    What its own last load took beyond the projection. For a model that was never loaded here it is
+    the median of the others' (of three at least): what all of them take, a driver's context say,
+    and not what one of them was misjudged by. What stays within the bar of the projections is no
+    lesson.
     """
-    worst = max((size for _, size in record.taken), default=0)
-    return min(MOST_LEARNED, worst) if worst > ABSOLUTE else 0
+    own = [item.beyond for item in record.lessons if item.model == model]
+    of_others = _worst_of_each(record)
+    if own:
+        beyond = max(own)
+    elif len(of_others) >= ENOUGH_OTHERS:
+        beyond = int(median(of_others))
+    else:
+        return 0
+    return min(MOST_LEARNED, beyond) if beyond > ABSOLUTE else 0
+
+
+def _worst_of_each(record: Record) -> list[int]:
+    worst: dict[str, int] = {}
+    for item in record.lessons:
+        worst[item.model] = max(worst.get(item.model, item.beyond), item.beyond)
+    return list(worst.values())
+
+
+def _with(record: Record, lesson: Lesson) -> Record:
+    """A model's newest lesson of a kind replaces its last one."""
+    same = (lesson.model, lesson.seen)
+    kept = [item for item in record.lessons if (item.model, item.seen) != same]
+    return Record((*kept, lesson)[-KEPT:], record.loads)
+
+
+def _lesson(row: object) -> Lesson | None:
+    match row:
+        case [str(model), ("log" | "free") as seen, int(beyond), int(load)] if not (
+            isinstance(beyond, bool) or isinstance(load, bool)
+        ):
+            return Lesson(model, seen, beyond, load)
+    return None
