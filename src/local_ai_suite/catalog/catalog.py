@@ -23,7 +23,7 @@ from .choice import Kind, choose_chat, choose_code, choose_embed, kind_of
 from .models_toml import NO_OVERRIDES, Override, read_models_toml
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from local_ai_suite.paths import Paths
     from local_ai_suite.settings import Settings
@@ -116,10 +116,15 @@ class ModelEntry:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """All models, those with a role first. ``problems``: files that are passed over, and why."""
+    """All models, those with a role first.
+
+    ``problems`` says which files are passed over, and why; ``left_out`` the same by the name that
+    each would have, without the folder.
+    """
 
     entries: tuple[ModelEntry, ...]
     problems: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
     by_name: dict[str, ModelEntry] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -148,11 +153,15 @@ def configured_models(settings: Settings, paths: Paths, *, memory: int | None = 
     more = read_models_toml(paths.models_toml)
     named = {role: getattr(settings, key.lower()) for role, (key, _) in _KEYS.items()}
     _check_folder(settings, folder, named_folder)
-    files, problems = _read_folder(folder)
+    files, broken = _read_folder(folder)
+    problems = tuple(broken.values())
+    left_out = {
+        _file_name(path, folder): why.replace(str(path), path.name) for path, why in broken.items()
+    }
     if not files and not any(named.values()) and not any(item.file for item in more.values()):
         if named_folder or problems:
             raise _nothing_there(settings, folder, problems)
-        return Catalog((_demo(paths),), tuple(problems))
+        return Catalog((_demo(paths),), problems, left_out)
     chosen = _Chosen(settings, folder, files, more, memory or total_memory())
     for role, text in named.items():
         if text:
@@ -164,7 +173,7 @@ def configured_models(settings: Settings, paths: Paths, *, memory: int | None = 
     nobody_chats = not any({CHAT, CODE} & set(entry.names) for entry in entries)
     if nobody_chats and not named_folder and not problems:
         entries = (_demo(paths), *entries)
-    return Catalog(entries, tuple(problems))
+    return Catalog(entries, problems, left_out)
 
 
 def find_ggufs(folder: Path) -> list[Path]:
@@ -194,16 +203,17 @@ def _check_folder(settings: Settings, folder: Path, named: bool) -> None:
         )
 
 
-def _read_folder(folder: Path) -> tuple[dict[Path, GgufFile], list[str]]:
+def _read_folder(folder: Path) -> tuple[dict[Path, GgufFile], dict[Path, str]]:
+    """The files that can be served, and those that cannot, with the reason."""
     files: dict[Path, GgufFile] = {}
-    problems: list[str] = []
+    problems: dict[Path, str] = {}
     for path in find_ggufs(folder) if folder.is_dir() else ():
         try:
             file = read_gguf(path)
             if file.type in {"model", "mmproj"}:
                 files[path] = file
         except GgufError as exc:
-            problems.append(exc.message)
+            problems[path] = exc.message
     return files, problems
 
 
@@ -348,7 +358,7 @@ class _Chosen:
         taken = {name for pick in self._picks for name in pick.names}
         entries = []
         for pick in self._picks:
-            own = self._file_name(pick.file.path)
+            own = _file_name(pick.file.path, self._folder)
             names = [*pick.names, *([own] if own not in taken else [])]
             taken.add(own)
             if names:
@@ -451,11 +461,12 @@ class _Chosen:
         projectors = [file.path for file in here if file.is_projector]
         return projectors[0] if len(projectors) == 1 and len(here) == 2 else None
 
-    def _file_name(self, path: Path) -> str:
-        """``sub/Name.gguf`` under the folder is ``sub/Name``; shards lose their number."""
-        part = split_name(path)
-        stem = part.prefix if part is not None else path.stem
-        try:
-            return (path.parent.relative_to(self._folder) / stem).as_posix()
-        except ValueError:
-            return stem
+
+def _file_name(path: Path, folder: Path) -> str:
+    """``sub/Name.gguf`` under the folder is ``sub/Name``; shards lose their number."""
+    part = split_name(path)
+    stem = part.prefix if part is not None else path.stem
+    try:
+        return (path.parent.relative_to(folder) / stem).as_posix()
+    except ValueError:
+        return stem

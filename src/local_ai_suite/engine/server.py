@@ -126,7 +126,7 @@ class EngineApp:
         if path in {"/v1/models", "/models"}:
             await self._service.refresh()
             rows = [row for model in self._pool.models for row in self._rows(model)]
-            return {"object": "list", "data": rows}
+            return {"object": "list", "data": rows, "left_out": self._service.left_out}
         if path.startswith(("/v1/models/", "/models/")):
             name = unquote(path.split("/models/", 1)[1])
             model = await self._service.find(name)

@@ -25,6 +25,8 @@ from .room import Learner, Room
 from .slots import SlotStore
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from local_ai_suite.hardware import Hardware
     from local_ai_suite.paths import Paths
     from local_ai_suite.settings import Settings
@@ -129,12 +131,25 @@ class EngineService:
     def default(self) -> Model:
         return self.pool.find(self._catalog.default.name)
 
+    @property
+    def left_out(self) -> Mapping[str, str]:
+        """Files that lie in the folder and cannot be served: by their name, why."""
+        return self._catalog.left_out
+
     async def find(self, name: str) -> Model:
-        """The model called ``name``; looks at the folder again before it says no."""
+        """The model called ``name``; looks at the folder again before it says no.
+
+        Raises ModelUnknown; for a file that is there and left out, with the reason.
+        """
         try:
             return self.pool.find(name)
         except ModelUnknown:
             await self.refresh()
+            if name not in self._catalog.by_name and (why := self.left_out.get(name)) is not None:
+                raise ModelUnknown(
+                    f"The model {name!r} is there, but it cannot be served: {why}.",
+                    hint="`lais models pull` goes on with an unfinished download.",
+                ) from None
             return self.pool.find(name)
 
     async def admit(self, model: Model) -> Lease:

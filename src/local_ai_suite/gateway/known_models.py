@@ -1,4 +1,4 @@
-"""What the engine says about its models: limits, slots, state; and ``/v1/models`` made of it.
+"""What an engine says about its models: limits, slots, state.
 
 The engine is asked when somebody wants to know, by all who want to know at once together, and
 never per relayed request: relaying reads what was last said.
@@ -17,7 +17,6 @@ from local_ai_suite.wire.upstream import UpstreamError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from local_ai_suite.gateway.config import GatewayConfig, Route
     from local_ai_suite.wire.upstream import Upstream
 
 # Whoever asks after a model was loaded must see it loaded; this only joins those who ask at once.
@@ -48,6 +47,8 @@ class KnownModels:
         self._asked = -1e9
         self._asking: asyncio.Task[None] | None = None
         self.entries: Mapping[str, Mapping[str, Any]] | None = None
+        self.left_out: Mapping[str, str] = {}
+        """Files that are there and cannot be served: by their name, why."""
 
     def engine_name(self, name: str) -> str:
         """The name under which the engine answers for ``name``: one model may have several."""
@@ -103,53 +104,10 @@ class KnownModels:
                     body = await exchange.read_all(_MAX_LIST)
                 finally:
                     exchange.close()
-            listed = orjson.loads(body)["data"] if exchange.status == 200 else None
+            said = orjson.loads(body) if exchange.status == 200 else {"data": None}
+            listed = said["data"]
             self.entries = None if listed is None else {str(e["id"]): e for e in listed}
+            self.left_out = dict(said.get("left_out") or {})
         except (UpstreamError, TimeoutError, ValueError, KeyError, TypeError):
             self.entries = None
         self._asked = self._clock()
-
-
-def public_models(
-    config: GatewayConfig, entries: Mapping[str, Mapping[str, Any]] | None, created: int
-) -> list[dict[str, Any]]:
-    """``/v1/models``: the config's names, with the limits that the engine told.
-
-    A local name whose model the engine does not have is left out, unless the engine does not
-    answer at all: then the names are all there is.
-    """
-    listed = []
-    for name, route in config.routes.items():
-        if not route.api_bases:
-            listed.append(_entry(name, route, None, created))
-        elif entries is None or route.engine in entries:
-            listed.append(_entry(name, route, (entries or {}).get(route.engine), created))
-    return listed
-
-
-def _entry(
-    name: str, route: Route, engine: Mapping[str, Any] | None, created: int
-) -> dict[str, Any]:
-    meta = (engine or {}).get("meta") or {}
-    entry: dict[str, Any] = {
-        "id": name,
-        "object": "model",
-        "created": (engine or {}).get("created") or created,
-        "owned_by": "local" if route.kind == "local" else "litellm",
-        "mode": route.mode,
-    }
-    if (context := meta.get("n_ctx")) is not None:
-        # The same number under each name that some client reads.
-        entry["context_length"] = entry["context_window"] = context
-        entry["max_model_len"] = entry["max_input_tokens"] = context
-    else:
-        for key in ("max_input_tokens", "max_output_tokens"):
-            if key in route.info:
-                entry[key] = route.info[key]
-    if (output := meta.get("default_max_output")) is not None:
-        entry["max_output_tokens"] = output
-    if route.alias_of:
-        entry["alias_of"] = route.alias_of
-    if meta:
-        entry["meta"] = meta
-    return entry

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,6 @@ import orjson
 
 from local_ai_suite import __version__
 from local_ai_suite.gateway import openapi
-from local_ai_suite.gateway.known_models import public_models
 from local_ai_suite.gateway.metrics import CONTENT_TYPE
 from local_ai_suite.gateway.protocols.ollama import catalogue
 from local_ai_suite.wire.asgi import JSON
@@ -19,7 +17,7 @@ from local_ai_suite.wire.envelope import error_body
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from local_ai_suite.gateway.config import GatewayConfig
+    from local_ai_suite.gateway.names import Names
     from local_ai_suite.gateway.protocols import Endpoint
     from local_ai_suite.gateway.upstreams import Upstreams
 
@@ -38,7 +36,7 @@ class Pages:
 
     def __init__(
         self,
-        config: GatewayConfig,
+        names: Names,
         upstreams: Upstreams,
         *,
         metrics_text: Callable[[], str],
@@ -46,13 +44,12 @@ class Pages:
         endpoints: Mapping[str, Endpoint],
         on_loopback: bool,
     ) -> None:
-        self._config = config
+        self._names = names
         self._upstreams = upstreams
         self._metrics_text = metrics_text
         self._is_ready = is_ready
         self._endpoints = endpoints
         self._on_loopback = on_loopback
-        self._created = int(time.time())
 
     async def get(self, path: str) -> Page | None:
         """The page at ``path``, or ``None``."""
@@ -63,7 +60,7 @@ class Pages:
         if path == "/metrics":
             return Page(200, self._metrics_text().encode(), CONTENT_TYPE)
         if path in {"/v1/models", "/models", "/cursor/models"}:
-            return _page({"object": "list", "data": await self.listed()})
+            return _page({"object": "list", "data": await self._names.listed()})
         if path.startswith(("/v1/models/", "/models/")):
             return await self._model(path.partition("models/")[2])
         if path == "/openapi.json":
@@ -75,14 +72,9 @@ class Pages:
             return _page({"name": "Local AI Suite", "version": __version__, "models": "/v1/models"})
         return await self._ollama(path) if path.startswith("/api/") else None
 
-    async def listed(self) -> list[dict[str, Any]]:
-        """The entries of ``/v1/models``."""
-        return public_models(self._config, await self._upstreams.refresh(), self._created)
-
     async def show(self, name: str) -> Page:
         """The answer of Ollama's POST /api/show."""
-        name = catalogue.public_name(name)
-        found = next((entry for entry in await self.listed() if entry["id"] == name), None)
+        found = await self._entry(name)
         if found is None:
             return Page(404, error_body("ollama", 404, f"model '{name}' not found"))
         return _page(catalogue.show(found))
@@ -95,22 +87,24 @@ class Pages:
         return _page({"status": "ready", "version": __version__, "engine": engine})
 
     async def _model(self, name: str) -> Page:
-        listed = await self.listed()
-        found = next((entry for entry in listed if entry["id"] == name), None)
-        if found is not None:
+        if (found := await self._entry(name)) is not None:
             return _page(found)
-        names = ", ".join(entry["id"] for entry in listed)
-        message = f"The model {name!r} does not exist. Models here: {names}."
+        message = await self._names.why_not(name)
         body = error_body("openai", 404, message, code="model_not_found", param="model")
         return Page(404, body)
+
+    async def _entry(self, name: str) -> dict[str, Any] | None:
+        route = await self._names.find(name)
+        listed = await self._names.listed()
+        return next((entry for entry in listed if route and entry["id"] == route.public), None)
 
     async def _ollama(self, path: str) -> Page | None:
         if path == "/api/version":
             return _page(catalogue.version())
         if path == "/api/tags":
-            return _page(catalogue.tags(await self.listed()))
+            return _page(catalogue.tags(await self._names.listed()))
         if path == "/api/ps":
-            return _page(catalogue.running(await self.listed()))
+            return _page(catalogue.running(await self._names.listed()))
         return None
 
 

@@ -25,6 +25,7 @@ from local_ai_suite.gateway.keys import KeyFile, Keyring
 from local_ai_suite.gateway.limits import Limits, SharedCounts
 from local_ai_suite.gateway.litellm_process import LiteLlm
 from local_ai_suite.gateway.metrics import Metrics
+from local_ai_suite.gateway.names import Names
 from local_ai_suite.gateway.pages import Pages
 from local_ai_suite.gateway.protocols import (
     ENDPOINTS,
@@ -98,8 +99,9 @@ class Gateway:
         self._limits = Limits(shared=counts)
         self._pace = pace or Pace()
         self._endpoints = endpoints
+        self._names = Names(config, self.upstreams, int(time.time()))
         self._pages = Pages(
-            config,
+            self._names,
             self.upstreams,
             metrics_text=lambda: self.metrics.text(self.upstreams.counts()),
             is_ready=self._is_ready,
@@ -217,7 +219,7 @@ class Gateway:
         self, call: Call, endpoint: Endpoint, headers: Headers, request: Request
     ) -> None:
         name = request.parsed.get("model")
-        if name is None and (default := self._default_model(endpoint.route)) is not None:
+        if name is None and (default := self._names.default(endpoint.route)) is not None:
             name = default
             request = request.naming(name)
         if not isinstance(name, str) or not name:
@@ -226,15 +228,14 @@ class Gateway:
             return
         if not endpoint.spoken_by_litellm:
             name = public_name(name)
-        route = self.config.find(name)
+        route = await self._names.find(name)
         if route is None:
-            names = ", ".join(sorted(self.config.routes))
-            message = f"The model {name!r} does not exist. Models here: {names}."
+            message = await self._names.why_not(name)
             await self._refuse(call, 404, message, "model_not_found", param="model")
             return
         call.model, call.kind = route.public, route.kind
         if route.kind == "litellm":
-            target = Target(public=name, engine=name)
+            target = Target(public=name, engine=name if "*" in route.public else route.public)
             if endpoint.spoken_by_litellm:
                 path, asked = endpoint.route.path, Asked(endpoint, request, target)
             else:
@@ -276,13 +277,6 @@ class Gateway:
         endpoint = Endpoint(Route(path, "generate", "none"), envelope=call.envelope)
         asked = Asked(endpoint, Request.of_any(body), Target("", ""))
         await self._to_litellm(call, asked, path, scope["headers"])
-
-    def _default_model(self, route: Route) -> str | None:
-        """The name for a request that says none."""
-        local = [name for name, found in self.config.routes.items() if found.kind == "local"]
-        if route.prefers_code and "local-code" in local:
-            return "local-code"
-        return local[0] if local and not route.path.startswith(("/v1/", "/api/")) else None
 
     async def _other(self, call: Call, scope: Scope, receive: Receive) -> None:
         page = await self._pages.get(call.path) if call.method in {"GET", "HEAD"} else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import ChainMap
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -94,11 +95,22 @@ class Upstreams:
 
     async def refresh(self) -> Mapping[str, Mapping[str, Any]] | None:
         """What the engines say of their models, by name; ``None`` when none of them answers."""
-        said = await asyncio.gather(*(member.models.refresh() for member in self))
-        found = [entries for entries in said if entries is not None]
-        if not found:
-            return None
-        return {name: entry for entries in reversed(found) for name, entry in entries.items()}
+        await asyncio.gather(*(member.models.refresh() for member in self))
+        return self.known()
+
+    def known(self) -> Mapping[str, Mapping[str, Any]] | None:
+        """The same, as it was last said."""
+        found = [member.models.entries for member in self if member.models.entries is not None]
+        return dict(ChainMap(*map(dict, found))) if found else None
+
+    def serving(self, name: str) -> tuple[str, ...]:
+        """The addresses of the members that have a model of this name."""
+        members = self._members.items()
+        return tuple(base for base, member in members if name in (member.models.entries or ()))
+
+    def left_out(self) -> Mapping[str, str]:
+        """Files that some engine has and cannot serve: by their name, why."""
+        return dict(ChainMap(*(dict(member.models.left_out) for member in self)))
 
     def counts(self) -> dict[tuple[str, str], tuple[int, int]]:
         """(model, kind of request) -> (at the engines, in the queues)."""

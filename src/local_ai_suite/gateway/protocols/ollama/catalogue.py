@@ -1,7 +1,7 @@
 """Ollama's catalogue: /api/version, /api/tags, /api/ps and /api/show, out of the model list.
 
 For tools that speak nothing else. The shapes are those of Ollama's docs/api.md and api/types.go;
-the entries are those of the gateway's own /v1/models (``known_models.public_models``). What the
+the entries are those of the gateway's own /v1/models (``names.Names.listed``). What the
 engine has not said is left out or zero, as Ollama's own types have it; nothing is invented.
 """
 
