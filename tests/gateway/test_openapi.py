@@ -68,8 +68,9 @@ def test_what_stands_there_is_served(client: httpx.Client, path: str, method: st
         assert answer.status_code == 200
         assert answer.headers["content-type"].partition(";")[0] in content["200"]["content"]
     else:
-        # Something is wrong with an empty request everywhere, and the path is not it.
-        assert answer.status_code < 500
+        # Something is wrong with an empty request everywhere, and the path is not it. 501: this
+        # engine makes no embeddings.
+        assert answer.status_code < 500 or answer.status_code == 501
         assert "There is no /" not in answer.text
 
 
