@@ -11,7 +11,7 @@ import yaml
 from doc_pages import codes
 from doc_pages.decisions import HEADING
 from doc_pages.table import DOCS, made
-from doc_pages.troubles import troubles
+from doc_pages.troubles import Language, troubles
 from test_rooms import FLOORS
 
 ROOT = DOCS.parent
@@ -144,15 +144,26 @@ def test_each_check_and_each_error_code_is_explained_and_nothing_else(kind: str,
 def test_what_a_section_quotes_is_what_the_suite_says() -> None:
     sources = "\n".join(path.read_text(encoding="utf-8") for path in codes.PACKAGE.rglob("*.py"))
     said = re.sub(r'"\s*f?"|\s+', " ", sources)
-    quotes = [
+    assert len(quoted("en")) > 3
+    assert [quote for quote in quoted("en") if quote not in said] == []
+
+
+def test_what_a_korean_section_quotes_is_what_the_suite_says_in_korean() -> None:
+    catalogue = codes.PACKAGE / "messages" / "locale" / "ko" / "LC_MESSAGES"
+    said = (catalogue / "local_ai_suite.po").read_text(encoding="utf-8").replace('"\n"', "")
+    assert len(quoted("ko")) > 3
+    assert [quote for quote in quoted("ko") if quote not in said] == []
+
+
+def quoted(language: Language) -> list[str]:
+    """What stands in backticks as seen, without the numbers and names of the example."""
+    return [
         part.strip()
         for one in SECTIONS
-        for quote in re.findall(r"`([^`]+)`", one.sees["en"])
-        for part in re.split(r"\.\.\.|[\d.]+|\(\w+\)", quote)
+        for quote in re.findall(r"`([^`]+)`", one.sees[language])
+        for part in re.split(r"\.\.\.|[\d.]+은?|\(\w+\)", quote)
         if len(part.split()) > 2
     ]
-    assert len(quotes) > 3
-    assert [quote for quote in quotes if quote not in said] == []
 
 
 def test_both_languages_say_as_much() -> None:

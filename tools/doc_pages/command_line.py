@@ -19,7 +19,8 @@ HEAD = """<!-- Made by `make docs` from the commands themselves; don't edit. -->
 
 `lais` is `.venv/bin/lais`; each target of `make` is a thin door to it. Every command takes
 `--help`, and nearly every one `--json`, which prints one JSON envelope. Answers go to stdout,
-everything else to stderr.
+everything else to stderr. What a person reads is in Korean where `LAIS_LANG=ko` or the system's
+language (`LANG=ko_KR.UTF-8`) says so; JSON, logs, HTTP answers and error codes stay English.
 
 **Exit codes.** 0 done. 1 the answer is no. 2 to 9 and 74 an error that the suite knows.
 70 a defect of the suite. 130 Ctrl-C.
