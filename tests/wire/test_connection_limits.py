@@ -283,6 +283,23 @@ def test_one_writer_that_gives_up_does_not_cancel_the_other() -> None:
 # Order and number
 
 
+@pytest.mark.parametrize("begun", [b"nonsense\r\n\r\n", OLD])
+def test_who_goes_on_sending_what_nobody_reads_is_cut_off(begun: bytes) -> None:
+    """After a refusal, and after a last request whose answer takes its time."""
+
+    async def main() -> None:
+        async with served(Slow(60)) as server, client(server, begun) as (_, writer):
+            sent = 0
+            with contextlib.suppress(ConnectionError):
+                while sent < 500_000_000:
+                    writer.write(b"x" * 65536)
+                    sent += 65536
+                    await writer.drain()
+            assert sent < 100_000_000
+
+    run(main)
+
+
 def test_a_fault_behind_a_good_request_is_told_after_its_answer() -> None:
     async def main() -> None:
         async with (

@@ -43,8 +43,9 @@ _PARSED_AT_ONCE = 16 * 1024
 _CHUNK_LINES = 20
 # So many requests may wait for the one that is served; then the client is held back.
 MAX_PIPELINED = 16
-# How long a refused connection is read before it is reset.
+# How long a refused connection is read before it is reset, and how many bytes of it.
 LINGER_S = 2.0
+LINGER_BYTES = 16 * 1024 * 1024
 # When a client has ended its side, how long until it is asked whether it is still there, again and
 # again: first soon (a hang-up frees its slot), then seldom.
 _PROBES_S = (0.01, 0.01, 0.1, 0.4, 1.5)
@@ -270,9 +271,13 @@ class Connection(asyncio.Protocol):
     # Reading
 
     def _parse(self, data: bytes | memoryview) -> None:
-        if self._deaf or self._transport is None or self._transport.is_closing():
+        if self._transport is None or self._transport.is_closing():
             return
         self._framing += len(data)
+        if self._deaf:
+            if self._framing > LINGER_BYTES:
+                self._transport.abort()
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as exc:
