@@ -20,6 +20,7 @@ import pytest
 import uvloop
 from http_corpus import CORPUS, PATH, SECOND
 
+from local_ai_suite.wire import asgi
 from local_ai_suite.wire.asgi import App, Receive, Scope, Send, answer, read_body
 from local_ai_suite.wire.serve import Server, listen
 
@@ -281,6 +282,39 @@ def test_one_writer_that_gives_up_does_not_cancel_the_other() -> None:
 
 
 # Order and number
+
+
+def test_bodies_that_stop_short_of_their_end_share_one_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(asgi, "ARRIVING_BYTES", 1_000_000)
+    half = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 400000\r\n\r\n" + b"x" * 399_999
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            body = await read_body(scope, receive, limit=400_000)
+        except asgi.BodyError as exc:
+            await answer(send, exc.http_status, b"refused")
+        else:
+            await answer(send, 200, b"%d" % len(body))
+
+    async def main() -> None:
+        async with served(app) as server, contextlib.AsyncExitStack() as open_:
+            clients = [await open_.enter_async_context(client(server, half)) for _ in range(5)]
+            reading = [asyncio.ensure_future(reader.readuntil(b"refused")) for reader, _ in clients]
+            await until(lambda: sum(task.done() for task in reading) == 3)
+            refused = [task for task in reading if task.done()]
+            assert all(task.result().startswith(b"HTTP/1.1 503 ") for task in refused)
+            # Who was first is served as ever, and the rest is free for others again.
+            for task, (reader, writer) in zip(reading, clients, strict=True):
+                if not task.done():
+                    task.cancel()
+                    await asyncio.wait([task])
+                    writer.write(b"x")
+                    assert (await reader.readuntil(b"400000")).startswith(b"HTTP/1.1 200 ")
+            assert asgi._Arriving.total == 0
+
+    run(main)
 
 
 @pytest.mark.parametrize("begun", [b"nonsense\r\n\r\n", OLD])

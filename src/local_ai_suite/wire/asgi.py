@@ -23,6 +23,9 @@ BODY_TIMEOUT_S = 60.0
 # to read the answer instead of a reset connection.
 _DRAINED_BYTES = 8 * 1024 * 1024
 _DRAIN_TIMEOUT_S = 2.0
+# Of bodies that are still arriving, on all connections together, at least so much is kept: a
+# thousand clients that stop just short of MAX_REQUEST_MIB must not take the machine's memory.
+ARRIVING_BYTES = 512 * 1024 * 1024
 
 
 class BodyError(SuiteError):
@@ -40,6 +43,13 @@ class BodyTooLarge(BodyError):
 class BodyTooSlow(BodyError):
     code = "request_timeout"
     http_status = 408
+
+
+class BodiesTooMany(BodyError):
+    """So much is arriving on other connections that there is no memory for one more."""
+
+    code = "too_many_uploads"
+    http_status = 503
 
 
 class BodyCompressed(BodyError):
@@ -67,7 +77,8 @@ async def read_body(
 ) -> bytes:
     """The whole body, at most ``limit`` bytes, within ``timeout_s`` seconds.
 
-    Raises BodyTooLarge (before reading, where Content-Length tells), BodyTooSlow, ClientGone.
+    Raises BodyTooLarge (before reading, where Content-Length tells), BodyTooSlow, BodiesTooMany,
+    ClientGone.
     A compressed body is refused (415): nothing here inflates, so a gzip bomb stays a small file.
     """
     announced = _check_headers(scope, limit)
@@ -93,6 +104,7 @@ async def _first(receive: Receive, timeout_s: float) -> Message:
 
 
 async def _read_rest(body: bytearray, receive: Receive, limit: int, timeout_s: float) -> bytes:
+    _Arriving.total += len(body)
     try:
         async with asyncio.timeout(timeout_s):
             more = True
@@ -102,15 +114,31 @@ async def _read_rest(body: bytearray, receive: Receive, limit: int, timeout_s: f
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     raise ClientGone("The client hung up.")
-                body += message.get("body", b"")
+                piece = message.get("body", b"")
+                body += piece
+                _Arriving.total += len(piece)
                 more = message.get("more_body", False)
+                if more and _Arriving.total > max(ARRIVING_BYTES, 2 * limit):
+                    raise BodiesTooMany(
+                        "Too much is being sent to this server at once.",
+                        hint="Try again in a moment.",
+                        retry_after=1,
+                    )
     except TimeoutError as exc:
         raise _too_slow(timeout_s) from exc
+    finally:
+        _Arriving.total -= len(body)
     if len(body) > limit:
         if more:
             await _drain(receive)
         raise _too_large(limit)
     return bytes(body)
+
+
+class _Arriving:
+    """Bytes of bodies whose end has not come; a process serves one port, on one event loop."""
+
+    total = 0
 
 
 async def _drain(receive: Receive) -> None:

@@ -48,7 +48,7 @@ LINGER_S = 2.0
 LINGER_BYTES = 16 * 1024 * 1024
 # When a client has ended its side, how long until it is asked whether it is still there, again and
 # again: first soon (a hang-up frees its slot), then seldom.
-_PROBES_S = (0.01, 0.01, 0.1, 0.4, 1.5)
+_PROBES_S = (0.002, 0.003, 0.02, 0.1, 0.5, 1.5)
 _LAST_PROBES_S = 5.0
 # So many may read why they are not let in; others of a flood are cut off.
 _TOLD_AT_MOST = 32
