@@ -158,3 +158,18 @@ def test_a_folder_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     assert ".cache" in done.stderr
     assert "writable" in done.stderr
+
+
+def test_make_status_of_nothing_is_an_answer_and_no_error(tmp_path: Path) -> None:
+    """make prints "*** Error" and ends with 2 for whatever code a command ends with."""
+    place = {"LAIS_PROJECT": str(tmp_path), "LAIS_STATE": str(tmp_path / ".state")}
+    done = run("make", "-s", "status", **place)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Nothing runs here" in done.stdout
+    assert run(".venv/bin/lais", "status", **place).returncode == 1
+
+
+def test_a_mistake_in_make_status_is_still_one() -> None:
+    done = run("make", "-s", "status", "ARGS=--no-such-option")
+    assert done.returncode == 2
+    assert "no-such-option" in done.stderr

@@ -43,6 +43,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "status": ("status", tr("what runs, with which models and memory")),
     "bench": ("bench", tr("how fast the running stack is on this machine")),
     "logs": ("status", tr("the logs of all services")),
+    "service": ("service", tr("start the suite at boot: install, uninstall, status")),
     #
     # Before and after: what is there, what fits
     "preflight": ("doctor", tr("check this machine before starting")),

@@ -59,8 +59,12 @@ def bring_up(command: str, phase: str, *, as_json: bool) -> int:
         click.echo(say("  made {name} with a fresh key", name=paths.env_file.name), err=True)
     settings = load_settings(paths)
     ensure_ready(settings, paths)
-    with progress(as_json) as report:
-        outcome = runtime.up(phase, settings, paths, report)
+    try:
+        with progress(as_json) as report:
+            outcome = runtime.up(phase, settings, paths, report)
+    except SystemExit:  # SIGTERM, from `lais down` for one
+        click.echo(say("stopped by another command; what had begun was ended"), err=True)
+        raise
     warnings = (*settings.warnings, *outcome.notes)
     folder = settings.models_path(paths)
     inside = folder.is_relative_to(paths.project)
