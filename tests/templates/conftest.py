@@ -46,13 +46,13 @@ class TemplateEngine:
 
 
 @pytest.fixture(scope="session")
-def _sources() -> Path:
+def sources() -> Path:
     return real_templates.sources()
 
 
 @pytest.fixture
 def real_engine(
-    _sources: Path, tmp_path: Path
+    sources: Path, tmp_path: Path
 ) -> Callable[[str], AbstractContextManager[TemplateEngine]]:
     """Start the engine with the template of this name."""
 

@@ -18,6 +18,7 @@ import orjson
 from local_ai_suite.errors import SuiteError
 from local_ai_suite.gateway.heartbeat import COMMENT, Heartbeat
 from local_ai_suite.gateway.protocols import EVENT_STREAM, MISFIT
+from local_ai_suite.gateway.protocols.conversation import fit
 from local_ai_suite.gateway.protocols.errors import engine_error, read_error, suite_error
 from local_ai_suite.gateway.protocols.events import EventReader
 from local_ai_suite.gateway.protocols.gather import (
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from local_ai_suite.gateway.call import Call
     from local_ai_suite.gateway.heartbeat import Pace
     from local_ai_suite.gateway.protocols import Asked
+    from local_ai_suite.gateway.protocols.conversation import Template
     from local_ai_suite.gateway.protocols.errors import Error
     from local_ai_suite.gateway.protocols.events import Stream
     from local_ai_suite.wire import upstream as wire
@@ -50,6 +52,8 @@ MAX_WHOLE = 256 * 1024 * 1024
 MAX_ERROR = 4 * 1024 * 1024
 # Of a stream that becomes a whole answer only the text is kept; a token is some 250 bytes of it.
 MAX_GATHERED = 1024 * 1024 * 1024
+# Proxies cut or refuse headers of some KB.
+MAX_TOLD = 1024
 _WHOLE_TYPE = (b"content-type", b"application/json; charset=utf-8")  # llama.cpp's
 _ERROR_TYPE = (b"content-type", b"application/json")
 # Of the client's headers these stay here: what belongs to the connection, what the guard has
@@ -95,6 +99,7 @@ class Exchange:
     def __init__(
         self, call: Call, asked: Asked, headers: Headers, pace: Pace, *, local: bool,
         target: str | None = None,
+        template: Template | None = None,
     ) -> None:  # fmt: skip
         self._call = call
         self._asked = asked
@@ -102,6 +107,7 @@ class Exchange:
         self._local = local
         self._ours = local or asked.translated
         self._target = target or asked.path
+        self._template = template
         self._heartbeat: Heartbeat | None = None
         if asked.streams:
             # A protocol of JSON lines (Ollama's) has no comments: there the 200 has to do.
@@ -132,6 +138,11 @@ class Exchange:
 
     async def _ask(self, place: AbstractAsyncContextManager[tuple[wire.Upstream, str]]) -> None:
         asked = self._asked
+        # Here, because the heart beats already: who asks first may wait until the model is loaded.
+        if self._template is not None and (changes := await fit(asked, self._template)):
+            self._call.headers.append((b"x-lais-translated", ", ".join(changes).encode()))
+        if asked.not_enforced:
+            self._call.headers.append((b"x-lais-not-enforced", _told(asked.not_enforced)))
         body = asked.body()
         async with place as (upstream, prefix):
             self._call.admitted = time.perf_counter()
@@ -271,14 +282,15 @@ class Exchange:
     async def _error(self, status: int, body: bytes, headers: Pairs) -> None:
         """The upstream's error, in the envelope of the API that was called."""
         self._call.error = f"upstream {status}"
+        envelope, model = self._asked.endpoint.envelope, self._asked.target.public
         if self._heartbeat is not None:
             self._heartbeat.stop()
             if self._heartbeat.begun:
-                await self._last(self._asked.endpoint.envelope.event(engine_error(status, body)[1]))
+                await self._last(envelope.event(engine_error(status, body, model)[1]))
                 return
         if self._ours or b'"error"' not in body:  # LiteLLM's framework says {"detail": ...}
-            status, error = engine_error(status, body)
-            body = self._asked.endpoint.envelope.body(status, error)
+            status, error = engine_error(status, body, model)
+            body = envelope.body(status, error)
             headers = [*_untyped(headers), _ERROR_TYPE]
         await self._whole(status, body, headers)
 
@@ -340,6 +352,12 @@ def forwarded(call: Call, api_key: str | None, headers: Headers) -> Pairs:
     if api_key:
         sent.append((b"authorization", b"Bearer " + api_key.encode()))
     return sent
+
+
+def _told(paths: list[str]) -> bytes:
+    """A header's value: what a schema's author named may be any text."""
+    text = ", ".join(paths).encode("ascii", "backslashreplace")
+    return bytes(byte if 0x20 <= byte < 0x7F else 0x3F for byte in text)[:MAX_TOLD]
 
 
 def _untyped(headers: Pairs) -> Pairs:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from local_ai_suite.templates import Abilities
 from local_ai_suite.wire.upstream import UpstreamError
 
 if TYPE_CHECKING:
@@ -64,9 +65,24 @@ class KnownModels:
         """Tokens per slot; ``None`` if not known."""
         return self._number(engine, "n_ctx")
 
-    def _number(self, engine: str, key: str) -> int | None:
+    def abilities(self, engine: str) -> Abilities | None:
+        """What the chat template of a model takes; ``None`` if not known."""
+        meta = self._meta(engine)
+        return Abilities.from_dict(meta.get("template"))
+
+    def may_learn(self, engine: str) -> bool:
+        """Whether loading the model would tell its abilities: this suite's engine service asks a
+        template when it is loaded the first time."""
+        meta = self._meta(engine)
+        return "template" in meta and meta["template"] is None and meta.get("status") != "ready"
+
+    def _meta(self, engine: str) -> Mapping[str, Any]:
         entry = (self._current() or {}).get(engine)
-        value = (entry.get("meta") or {}).get(key) if entry else None
+        found: Mapping[str, Any] = (entry.get("meta") or {}) if entry else {}
+        return found
+
+    def _number(self, engine: str, key: str) -> int | None:
+        value = self._meta(engine).get(key)
         return value if isinstance(value, int) and value > 0 else None
 
     def _current(self) -> Mapping[str, Mapping[str, Any]] | None:

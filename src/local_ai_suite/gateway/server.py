@@ -251,7 +251,9 @@ class Gateway:
             await self._answer(call, 200, asked.reply)
             return
         sent = forwarded(call, route.api_key, headers)
-        exchange = Exchange(call, asked, sent, self._pace, local=True)
+        exchange = Exchange(
+            call, asked, sent, self._pace, local=True, template=member.template(engine)
+        )
         await exchange.run(member.place(engine, endpoint.route.queue))
 
     async def _to_litellm(self, call: Call, asked: Asked, path: str, headers: Headers) -> None:

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import ChainMap
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from local_ai_suite.errors import SuiteError
 from local_ai_suite.gateway.known_models import KnownModels
 from local_ai_suite.gateway.queue import Queues
-from local_ai_suite.wire.upstream import Upstream, UpstreamUnreachable
+from local_ai_suite.wire.upstream import Upstream, UpstreamError, UpstreamUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 
     from local_ai_suite.gateway.config import Route
+    from local_ai_suite.templates import Abilities
+
+logger = logging.getLogger(__name__)
 
 # A service that died is started again within a few seconds.
 AWAY_S = 3
+# One model's row of facts.
+MAX_FACTS = 1024 * 1024
 
 
 class EngineAway(SuiteError):
@@ -45,11 +54,40 @@ class Member:
         self.queues = Queues(self.models.slots)
         self._clock = clock
         self._away_until = 0.0
+        self._loading: dict[str, asyncio.Task[None]] = {}
 
     @property
     def away(self) -> bool:
         """Nobody listened there a moment ago."""
         return self._clock() < self._away_until
+
+    def template(self, model: str) -> ModelTemplate:
+        """The chat template of ``model``, as the engine knows it by this name."""
+        return ModelTemplate(self, model)
+
+    async def load(self, model: str) -> None:
+        """Have ``model`` loaded, and look what is told of it then. Who asks meanwhile joins in."""
+        loading = self._loading.get(model)
+        if loading is None:
+            loading = self._loading[model] = asyncio.create_task(self._load(model))
+            loading.add_done_callback(lambda _: self._loading.pop(model, None))
+        await asyncio.shield(loading)
+
+    async def _load(self, model: str) -> None:
+        headers = [(b"content-type", b"application/json")]
+        if self.api_key:
+            headers.append((b"authorization", b"Bearer " + self.api_key.encode()))
+        target, body = f"{self.prefix}/models/load", orjson.dumps({"model": model})
+        try:
+            exchange = await self.client.start("POST", target, headers, body)
+            try:
+                await exchange.head()
+                await exchange.read_all(MAX_FACTS)
+            finally:
+                exchange.close()
+        except UpstreamError as exc:  # the request itself will tell its client
+            logger.info("%s could not be loaded to learn about its template: %s", model, exc)
+        await self.models.refresh()
 
     @asynccontextmanager
     async def place(self, model: str, kind: str) -> AsyncIterator[tuple[Upstream, str]]:
@@ -69,6 +107,27 @@ class Member:
         finally:
             if queue is not None:
                 queue.leave()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTemplate:
+    """What is known of a model's chat template (``protocols.conversation.Template``)."""
+
+    member: Member
+    model: str
+
+    @property
+    def abilities(self) -> Abilities | None:
+        return self.member.models.abilities(self.model)
+
+    async def learn(self) -> Abilities | None:
+        """A model that was never loaded is loaded for it: the request that asks needs it anyway."""
+        models = self.member.models
+        if models.entries is None:
+            await models.refresh()
+        if self.abilities is None and models.may_learn(self.model):
+            await self.member.load(self.model)
+        return self.abilities
 
 
 class Upstreams:

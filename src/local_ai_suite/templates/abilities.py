@@ -74,6 +74,12 @@ class Abilities:
         return cls(**data)
 
 
+EVERYTHING_REFUSED = Abilities(
+    **{item.name: False for item in fields(Abilities) if item.default is True}, tool_ids="nine"
+)
+"""The strictest template: what even this one takes needs no translation for any."""
+
+
 def conclude(prompts: Mapping[str, str | None]) -> Abilities | None:
     """The abilities behind ``prompts``: per probe's name what was rendered, ``None`` if refused.
 

@@ -9,9 +9,10 @@ with what a shorter one became, and the engine's prompt cache holds from turn to
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import repairs
 from .conversation import (
@@ -173,8 +174,7 @@ def _tools_as_text(messages: list[Message]) -> list[Message]:
         if calls := calls_of(message):
             names.update({str(call.get("id")): function_of(call).get("name", "") for call in calls})
             said = "\n".join(
-                f"{function_of(call).get('name', '')}({function_of(call).get('arguments', '')})"
-                for call in calls
+                f"{function_of(call).get('name', '')}({_arguments(call)})" for call in calls
             )
             text = {"role": "assistant", "content": said}
             made.append(joined(without_calls(message), text))
@@ -190,6 +190,11 @@ def _tools_as_text(messages: list[Message]) -> list[Message]:
         else:
             made.append(message)
     return joined_turns(made, only="user")
+
+
+def _arguments(call: dict[str, Any]) -> str:
+    given = function_of(call).get("arguments", "")
+    return given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
 
 
 def _results_after_calls(messages: list[Message]) -> list[Message]:

@@ -33,7 +33,7 @@ def is_untouched(found: Asked, body: bytes) -> bool:
 
 def error_of(route: str, status: int, body: bytes) -> tuple[int, bytes]:
     """What a client of ``route`` gets for an error of the engine."""
-    status, error = engine_error(status, body)
+    status, error = engine_error(status, body, "local-chat")
     return status, ENDPOINTS[route].envelope.body(status, error)
 
 

@@ -23,11 +23,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from local_ai_suite.wire import envelope
 from local_ai_suite.wire.routes import llama_server
 
+from .anthropic_turns import AnthropicTurns
 from .body import loads
 from .endpoint import Endpoint
 from .errors import CONTEXT_LENGTH_EXCEEDED, Envelope, Refused
 from .events import Stream, named_event
 from .gather import AskWhole
+from .schemas import schemas
 
 if TYPE_CHECKING:
     from .endpoint import Asked
@@ -206,9 +208,15 @@ ANTHROPIC = AnthropicEnvelope()
 ENDPOINTS = (
     Endpoint(
         llama_server("/v1/messages"),
-        translations=(named_tool, shape),
+        translations=(named_tool, schemas, shape),
         form=MessagesForm,
+        conversation=AnthropicTurns(),
         envelope=ANTHROPIC,
     ),
-    Endpoint(llama_server("/v1/messages/count_tokens"), envelope=ANTHROPIC),
+    Endpoint(
+        llama_server("/v1/messages/count_tokens"),
+        translations=(schemas,),
+        conversation=AnthropicTurns(),
+        envelope=ANTHROPIC,
+    ),
 )

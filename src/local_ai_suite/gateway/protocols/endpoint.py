@@ -15,6 +15,7 @@ from .rename import RenamedStream, rename_answer, rename_request
 if TYPE_CHECKING:
     from local_ai_suite.wire.routes import Route
 
+    from .conversation import Conversation
     from .gather import Form
     from .rename import Target
 
@@ -35,6 +36,7 @@ class Endpoint:
 
     ``translations`` run in their order; ``form`` puts a whole answer together from the engine's
     stream (``None``: the path generates nothing, or a stream would not carry its answer);
+    ``conversation`` says how its requests hold one that a chat template will render;
     ``stream_type`` is the content type of a translated stream. What LiteLLM does not speak
     (``spoken_by_litellm``) is translated before it gets it.
     """
@@ -42,6 +44,7 @@ class Endpoint:
     route: Route
     translations: tuple[Translation, ...] = ()
     form: Callable[[], Form] | None = None
+    conversation: Conversation | None = None
     envelope: Envelope = OPENAI
     stream_type: bytes = EVENT_STREAM
     spoken_by_litellm: bool = True
@@ -55,7 +58,7 @@ class Asked:
 
     __slots__ = (
         "_answers", "_changed", "_raw", "_says_name", "_streams",
-        "endpoint", "form", "path", "reply", "request", "target",
+        "conversation", "endpoint", "form", "not_enforced", "path", "reply", "request", "target",
     )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, request: Request, target: Target) -> None:
@@ -63,8 +66,11 @@ class Asked:
         self.target = target
         self.path = endpoint.route.path
         self.form = endpoint.form
+        self.conversation = endpoint.conversation
         self.request = request.parsed
         self.reply: bytes | None = None
+        self.not_enforced: list[str] = []
+        """What the request asks for and the answer will not be held to; told with the answer."""
         self._raw: Request = request
         self._changed = False
         self._says_name = False
@@ -152,7 +158,7 @@ def ask(
     try:
         _translate(asked, endpoint)
         if asked.path != endpoint.route.path and (inner := endpoints.get(asked.path)) is not None:
-            asked.form = inner.form
+            asked.form, asked.conversation = inner.form, inner.conversation
             _translate(asked, inner)
     except MISFIT:
         logger.info("a request to %s cannot be read", endpoint.route.path, exc_info=True)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from local_ai_suite.errors import SuiteError
+from local_ai_suite.templates import refusal
 from local_ai_suite.wire import envelope
 
 if TYPE_CHECKING:
@@ -27,11 +28,6 @@ CONTEXT_LENGTH_EXCEEDED = "context_length_exceeded"
 
 _OVERFLOW = re.compile(r"\((\d+) tokens\) exceeds? the available context size \((\d+) tokens\)")
 _MOST_FOREIGN_TEXT = 500
-# What llama.cpp answers 500 for, though the request is wrong: a member is missing or of a wrong
-# type, or a token is none of the vocabulary's.
-_THE_CLIENTS_FAULT = re.compile(
-    r"Failed to parse (?:messages|tools)|'\w+' is required|.*_M_range_check"
-)
 
 
 class Refused(SuiteError):
@@ -81,11 +77,15 @@ def suite_error(error: SuiteError) -> dict[str, Any]:
     return openai_error(message, kind="server_error", code=error.code)
 
 
-def engine_error(status: int, body: bytes) -> tuple[int, dict[str, Any]]:
-    """Status and error to answer for the engine's (status 400 or more, JSON or anything else)."""
+def engine_error(status: int, body: bytes, model: str) -> tuple[int, dict[str, Any]]:
+    """Status and error to answer for the engine's (status 400 or more, JSON or anything else).
+
+    What is the request's own fault is a 400, whatever the engine makes of it; ``model`` is the name
+    that the client used.
+    """
     error = read_error(status, body)
-    if status == 500 and _THE_CLIENTS_FAULT.match(error["message"]):
-        return 400, {**error, "type": "invalid_request_error"}
+    if (found := refusal(error["message"], model)) is not None:
+        return 400, openai_error(found.message, param=found.param, code=found.code)
     return status, error
 
 

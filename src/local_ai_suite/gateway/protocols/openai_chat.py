@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from local_ai_suite.wire.routes import llama_server
 
+from .conversation import ChatMessages
 from .endpoint import Endpoint
 from .forced_tool import forced_tool
 from .gather import AskWhole
+from .schemas import schemas
 
 if TYPE_CHECKING:
     from .endpoint import Asked
@@ -133,7 +135,8 @@ def _call(call: dict[str, Any]) -> dict[str, Any]:
 ENDPOINTS = (
     Endpoint(
         llama_server("/v1/chat/completions"),
-        translations=(null_description, forced_tool),
+        translations=(null_description, schemas, forced_tool),
         form=ChatForm,
+        conversation=ChatMessages(),
     ),
 )

@@ -1,0 +1,90 @@
+"""A request's conversation, made to fit the chat template of the model that it is for.
+
+What the template would refuse, or lose a part of, is rewritten (``templates.translate``); a
+conversation that it takes goes to the engine in the client's own bytes. A protocol says once how
+its requests are read as chat messages, and how messages are written back (``Conversation``); one
+that is translated to another protocol needs nothing of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Protocol
+
+from local_ai_suite.templates import EVERYTHING_REFUSED, translate
+
+from .endpoint import MISFIT
+
+if TYPE_CHECKING:
+    from local_ai_suite.templates import Abilities
+    from local_ai_suite.templates.conversation import Message
+
+    from .endpoint import Asked
+
+logger = logging.getLogger(__name__)
+
+
+class Conversation(Protocol):
+    """How a protocol's requests hold a conversation."""
+
+    def read(self, request: dict[str, Any]) -> list[Message]:
+        """As chat messages, in the order in which llama.cpp gives them to the template. What is
+        shared with ``request`` is not changed. Raises one of MISFIT for another shape."""
+        ...
+
+    def write(self, request: dict[str, Any], messages: list[Message]) -> None:
+        """Put ``messages`` into ``request`` instead."""
+        ...
+
+
+class ChatMessages:
+    """OpenAI's ``messages``."""
+
+    def read(self, request: dict[str, Any]) -> list[Message]:
+        messages = request["messages"]
+        if not isinstance(messages, list):
+            raise TypeError("messages is no list")
+        return messages
+
+    def write(self, request: dict[str, Any], messages: list[Message]) -> None:
+        request["messages"] = messages
+
+
+class Template(Protocol):
+    """The chat template that a request is for."""
+
+    @property
+    def abilities(self) -> Abilities | None:
+        """What it takes, if that is known now."""
+        ...
+
+    async def learn(self) -> Abilities | None:
+        """The same, found out if need be: the model may have to be loaded."""
+        ...
+
+
+async def fit(asked: Asked, template: Template) -> tuple[str, ...]:
+    """Make the conversation of ``asked`` fit ``template``, and say what was changed.
+
+    Nothing is found out for a conversation that any template takes.
+    """
+    form = asked.conversation
+    if form is None:
+        return ()
+    try:
+        messages = form.read(asked.request)
+        able = template.abilities
+        if able is None and translate(messages, EVERYTHING_REFUSED).changes:
+            able = await template.learn()
+        made = translate(messages, able)
+        if not made.changes:
+            return ()
+        before = asked.request
+        request = asked.edit()
+        if request is not before:  # read anew, with every digit of its integers
+            made = translate(form.read(request), able)
+        form.write(request, made.messages)
+    except MISFIT:
+        logger.info("a conversation for %s cannot be read", asked.path, exc_info=True)
+        return ()
+    return made.changes
