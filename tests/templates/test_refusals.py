@@ -39,6 +39,7 @@ OTHERS = {
     "Invalid diff: tool call mismatch!": "an answer",
     "The model produced output that does not match the expected ": "an answer",
     "Unknown chat format": "a defect",
+    "Unknown reasoning format": "a defect",
     "Chunk not found": "a defect",
     "Cannot specify both content and content_parts": "a defect",
     "failed to apply chat template, try using --jinja": "without Jinja",

@@ -19,7 +19,7 @@ class AnthropicTurns:
     """``system`` and ``messages`` of a request to /v1/messages."""
 
     def read(self, request: dict[str, Any]) -> list[Message]:
-        """See ``conversation.Conversation``."""
+        """See ``endpoint.Conversation``."""
         made: list[Message] = []
         if (system := request.get("system")) is not None:
             made.append({"role": "system", "content": _system_text(system)})
@@ -28,7 +28,7 @@ class AnthropicTurns:
         return made
 
     def write(self, request: dict[str, Any], messages: list[Message]) -> None:
-        """See ``conversation.Conversation``."""
+        """See ``endpoint.Conversation``."""
         rest = messages
         request.pop("system", None)
         if messages and messages[0].get("role") in {"system", "developer"}:

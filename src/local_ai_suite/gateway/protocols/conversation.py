@@ -2,8 +2,8 @@
 
 What the template would refuse, or lose a part of, is rewritten (``templates.translate``); a
 conversation that it takes goes to the engine in the client's own bytes. A protocol says once how
-its requests are read as chat messages, and how messages are written back (``Conversation``); one
-that is translated to another protocol needs nothing of its own.
+its requests are read as chat messages, and how messages are written back
+(``endpoint.Conversation``); one that is translated to another protocol needs nothing of its own.
 """
 
 from __future__ import annotations
@@ -22,19 +22,6 @@ if TYPE_CHECKING:
     from .endpoint import Asked
 
 logger = logging.getLogger(__name__)
-
-
-class Conversation(Protocol):
-    """How a protocol's requests hold a conversation."""
-
-    def read(self, request: dict[str, Any]) -> list[Message]:
-        """As chat messages, in the order in which llama.cpp gives them to the template. What is
-        shared with ``request`` is not changed. Raises one of MISFIT for another shape."""
-        ...
-
-    def write(self, request: dict[str, Any], messages: list[Message]) -> None:
-        """Put ``messages`` into ``request`` instead."""
-        ...
 
 
 class ChatMessages:

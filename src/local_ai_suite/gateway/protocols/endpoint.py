@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .body import Request, dumps, loads
 from .errors import OPENAI, Envelope
@@ -13,9 +13,9 @@ from .events import Chained, Stream
 from .rename import RenamedStream, rename_answer, rename_request
 
 if TYPE_CHECKING:
+    from local_ai_suite.templates.conversation import Message
     from local_ai_suite.wire.routes import Route
 
-    from .conversation import Conversation
     from .gather import Form
     from .rename import Target
 
@@ -28,6 +28,19 @@ MISFIT = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
 Translation = Callable[["Asked"], None]
 """Looks at ``asked.request``; when it has something to do, changes what ``asked.edit()`` gives,
 adds what the answer needs (``asked.translate``), or sets ``asked.reply``. Raises Refused."""
+
+
+class Conversation(Protocol):
+    """How a protocol's requests hold a conversation."""
+
+    def read(self, request: dict[str, Any]) -> list[Message]:
+        """As chat messages, in the order in which llama.cpp gives them to the template. What is
+        shared with ``request`` is not changed. Raises one of MISFIT for another shape."""
+        ...
+
+    def write(self, request: dict[str, Any], messages: list[Message]) -> None:
+        """Put ``messages`` into ``request`` instead."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
