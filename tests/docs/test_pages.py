@@ -141,6 +141,12 @@ def test_each_check_and_each_error_code_is_explained_and_nothing_else(kind: str,
     assert set(there) - set(explained) == set(), "new: explain it in tools/doc_pages/troubles.toml"
 
 
+def test_each_check_stands_in_the_table_of_the_doctors_page() -> None:
+    page = (DOCS / "guides" / "doctor.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| ([a-z-]+) \|", page, re.MULTILINE)) - {"check"}
+    assert named == set(codes.checks())
+
+
 def test_what_a_section_quotes_is_what_the_suite_says() -> None:
     sources = "\n".join(path.read_text(encoding="utf-8") for path in codes.PACKAGE.rglob("*.py"))
     said = re.sub(r'"\s*f?"|\s+', " ", sources)

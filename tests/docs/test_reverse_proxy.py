@@ -1,4 +1,4 @@
-"""The reverse proxy of docs/start/team-server.md, started for real in front of the gateway."""
+"""The reverse proxies of docs/start/team-server.md, started for real in front of the gateway."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from local_ai_suite.wire.guard import Guard
 from scripted_engine import Engine, engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 NAME = "ai.example.com"
 READY_S = 20.0
@@ -38,25 +38,134 @@ ENDLESS = {
 }
 SHORT = {"model": "local-chat", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 2}
 
-CADDY = shutil.which("caddy")
-pytestmark = pytest.mark.skipif(
-    CADDY is None, reason="NOT RUN: Caddy is not here (apt-get install caddy)"
-)
 
-
-def caddyfile_of_the_page() -> str:
+def of_the_page(language: str) -> str:
     """The block between its fences, as a reader copies it."""
     page = (DOCS / "start" / "team-server.md").read_text(encoding="utf-8")
-    found = re.findall(r"^```caddyfile\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    found = re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     assert len(found) == 1
-    return str(found[0])
+    text = str(found[0])
+    assert text.count("127.0.0.1:8000") == 1
+    return text
+
+
+@contextlib.contextmanager
+def caddy(folder: Path, gateway_port: int) -> Iterator[httpx.Client]:
+    """The page's file with this test's ports, and certificates that are made here."""
+    port = free_port()
+    site = of_the_page("caddyfile").replace("127.0.0.1:8000", f"127.0.0.1:{gateway_port}")
+    assert site.startswith(f"{NAME} {{")
+    site = site.replace(NAME, f"https://{NAME}:{port}", 1)
+    store = folder / "caddy"
+    options = (
+        f"{{\n\tadmin off\n\tlocal_certs\n\tskip_install_trust\n"
+        f"\tauto_https disable_redirects\n\tstorage file_system {store}\n}}\n"
+    )
+    file = folder / "Caddyfile"
+    file.write_text(options + site, encoding="utf-8")
+    root = store / "pki" / "authorities" / "local" / "root.crt"
+    words = ["caddy", "run", "--config", str(file), "--adapter", "caddyfile"]
+    with started(words, folder, lambda: root.is_file() and speaks_tls(port, root)):
+        context = ssl.create_default_context(cafile=str(root))
+        with client_at(f"https://127.0.0.1:{port}", verify=context) as client:
+            yield client
+
+
+@contextlib.contextmanager
+def nginx(folder: Path, gateway_port: int) -> Iterator[httpx.Client]:
+    """The page's block in a server without TLS, whose files all lie in ``folder``."""
+    port = free_port()
+    block = of_the_page("nginx").replace("127.0.0.1:8000", f"127.0.0.1:{gateway_port}")
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    places = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
+    file = folder / "nginx.conf"
+    file.write_text(
+        f"daemon off;\nmaster_process off;\npid {folder}/nginx.pid;\nerror_log stderr;\n"
+        f"events {{}}\nhttp {{\naccess_log off;\n{places}"
+        f"server {{\nlisten 127.0.0.1:{port};\nserver_name {NAME};\n{block}\n}}\n}}\n",
+        encoding="utf-8",
+    )
+    words = ["nginx", "-p", str(folder), "-c", str(file), "-e", "stderr"]
+    with (
+        started(words, folder, lambda: listens(port)),
+        client_at(f"http://127.0.0.1:{port}") as client,
+    ):
+        yield client
+
+
+PROXIES = {"caddy": caddy, "nginx": nginx}
+
+
+@contextlib.contextmanager
+def started(words: list[str], folder: Path, ready: Callable[[], bool]) -> Iterator[None]:
+    """A program until the end of the block, once it is ``ready``."""
+    file = folder / f"{words[0]}.log"
+    environment = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "PATH": "/usr/bin:/bin"}
+    program = shutil.which(words[0])
+    assert program is not None
+    with (
+        file.open("wb") as log,
+        subprocess.Popen([program, *words[1:]], stdout=log, stderr=log, env=environment) as process,
+    ):
+        try:
+            deadline = time.monotonic() + READY_S
+            while not ready():
+                assert time.monotonic() < deadline, file.read_text(encoding="utf-8")
+                assert process.poll() is None, file.read_text(encoding="utf-8")
+                time.sleep(0.1)
+            yield
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def client_at(url: str, verify: ssl.SSLContext | bool = True) -> httpx.Client:
+    """Comes by the name that people type; TLS asks for that name and checks the certificate."""
+
+    def by_its_name(request: httpx.Request) -> None:
+        request.extensions["sni_hostname"] = NAME
+
+    hooks = {"request": [by_its_name]} if url.startswith("https") else {}
+    return httpx.Client(
+        base_url=url, headers={"Host": NAME}, verify=verify, timeout=30, event_hooks=hooks
+    )
+
+
+def listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=2).close()
+    except OSError:
+        return False
+    return True
+
+
+def speaks_tls(port: int, root: Path) -> bool:
+    context = ssl.create_default_context(cafile=str(root))
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=2) as plain,
+            context.wrap_socket(plain, server_hostname=NAME),
+        ):
+            return True
+    except OSError:
+        return False
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
 
 
 @dataclass(frozen=True)
 class Proxied:
-    """A client that comes from outside, by the name that people type; the engine behind it all."""
+    """A client that comes from outside, the way in, and the engine behind it all."""
 
     client: httpx.Client
+    proxy: Callable[[Path, int], contextlib.AbstractContextManager[httpx.Client]]
     key: str
     engine: Engine
 
@@ -69,8 +178,20 @@ class Proxied:
 
 
 @pytest.fixture(scope="module")
-def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
-    folder = tmp_path_factory.mktemp("proxy")
+def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    model = write_scripted_gguf(tmp_path_factory.mktemp("behind") / "scripted.gguf")
+    with engine(model, context=16_384, slots=2) as found:
+        yield found
+
+
+@pytest.fixture(scope="module", params=list(PROXIES))
+def proxied(
+    request: pytest.FixtureRequest, behind: Engine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxied]:
+    program = request.param
+    if shutil.which(program) is None:
+        pytest.skip(f"NOT RUN: {program} is not here (apt-get install {program})")
+    folder = tmp_path_factory.mktemp(program)
     keys = KeyFile(folder / "keys.json")
     secret = keys.create("alice")
     guard = Guard(
@@ -78,83 +199,11 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
         require_key=True,
         key_check=Keyring("the-master-key", keys).check,
     )
-    model = write_scripted_gguf(folder / "scripted.gguf")
     with (
-        engine(model, context=16_384, slots=2) as behind,
         running(behind.url, guard=guard) as gateway,
-        caddy(folder, gateway.port) as client,
+        PROXIES[program](folder, gateway.port) as client,
     ):
-        yield Proxied(client, secret, behind)
-
-
-@contextlib.contextmanager
-def caddy(folder: Path, gateway_port: int) -> Iterator[httpx.Client]:
-    """The page's file with this test's ports, and certificates that are made here."""
-    port = free_port()
-    site = caddyfile_of_the_page()
-    assert site.startswith(f"{NAME} {{")
-    assert site.count("127.0.0.1:8000") == 1
-    site = site.replace("127.0.0.1:8000", f"127.0.0.1:{gateway_port}")
-    site = site.replace(NAME, f"https://{NAME}:{port}", 1)
-    store = folder / "caddy"
-    options = (
-        f"{{\n\tadmin off\n\tlocal_certs\n\tskip_install_trust\n"
-        f"\tauto_https disable_redirects\n\tstorage file_system {store}\n}}\n"
-    )
-    file = folder / "Caddyfile"
-    file.write_text(options + site, encoding="utf-8")
-    log = (folder / "caddy.log").open("wb")
-    words = [str(CADDY), "run", "--config", str(file), "--adapter", "caddyfile"]
-    environment = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "PATH": "/usr/bin:/bin"}
-    with log, subprocess.Popen(words, stdout=log, stderr=log, env=environment) as process:
-        try:
-            root = store / "pki" / "authorities" / "local" / "root.crt"
-            wait_until(lambda: root.is_file() and answers(port, root), folder / "caddy.log")
-            context = ssl.create_default_context(cafile=str(root))
-            with httpx.Client(
-                base_url=f"https://127.0.0.1:{port}",
-                headers={"Host": NAME},
-                verify=context,
-                timeout=30,
-                event_hooks={"request": [by_its_name]},
-            ) as client:
-                yield client
-        finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-def by_its_name(request: httpx.Request) -> None:
-    """No name server knows the name: TLS asks for it all the same, and checks the certificate."""
-    request.extensions["sni_hostname"] = NAME
-
-
-def answers(port: int, root: Path) -> bool:
-    context = ssl.create_default_context(cafile=str(root))
-    try:
-        with (
-            socket.create_connection(("127.0.0.1", port), timeout=2) as plain,
-            context.wrap_socket(plain, server_hostname=NAME),
-        ):
-            return True
-    except OSError:
-        return False
-
-
-def wait_until(done, log: Path) -> None:
-    deadline = time.monotonic() + READY_S
-    while not done():
-        assert time.monotonic() < deadline, log.read_text(encoding="utf-8")
-        time.sleep(0.1)
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+        yield Proxied(client, PROXIES[program], secret, behind)
 
 
 def test_nobody_comes_in_without_a_key_though_the_proxy_is_on_loopback(proxied: Proxied) -> None:
@@ -163,7 +212,7 @@ def test_nobody_comes_in_without_a_key_though_the_proxy_is_on_loopback(proxied: 
         assert answer.status_code == 401, answer.text
 
 
-def test_a_named_key_gets_an_answer_over_tls(proxied: Proxied) -> None:
+def test_a_named_key_gets_an_answer(proxied: Proxied) -> None:
     answer = proxied.client.post("/v1/chat/completions", json=SHORT, headers=proxied.authorized())
     assert answer.status_code == 200, answer.text
     assert answer.json()["choices"][0]["message"]["content"]
@@ -172,7 +221,7 @@ def test_a_named_key_gets_an_answer_over_tls(proxied: Proxied) -> None:
 def test_the_name_that_people_type_must_be_allowed(proxied: Proxied, tmp_path: Path) -> None:
     with (
         running(proxied.engine.url, guard=Guard()) as not_told,
-        caddy(tmp_path, not_told.port) as client,
+        proxied.proxy(tmp_path, not_told.port) as client,
     ):
         answer = client.get("/v1/models")
     assert answer.status_code == 403
@@ -193,3 +242,10 @@ def test_tokens_come_as_they_are_made_and_a_hang_up_frees_the_slot(proxied: Prox
     while proxied.busy_slots():
         assert time.monotonic() < deadline, "the engine goes on for somebody who has left"
         time.sleep(0.1)
+
+
+def test_a_picture_in_a_request_passes(proxied: Proxied) -> None:
+    """Two megabytes: nginx takes one by itself."""
+    body = {**SHORT, "messages": [{"role": "user", "content": "hi"}], "user": "x" * 2_000_000}
+    answer = proxied.client.post("/v1/chat/completions", json=body, headers=proxied.authorized())
+    assert answer.status_code == 200, answer.text[:300]
