@@ -10,6 +10,7 @@ name no lines, so that they change only when a text does.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import io
 import re
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PACKAGE = Path(__file__).parents[1] / "src" / "local_ai_suite"
-_OURS = {"tr": None, "say": None, "counted": (1, 2)}
+_OURS = {"tr": 1, "say": 1, "counted": 2}  # the arguments that are templates
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 _CLICKS = {"_": None, "ngettext": (1, 2)}
 Message = str | tuple[str, str]
@@ -40,8 +41,8 @@ Message = str | tuple[str, str]
 
 def texts() -> Iterator[Message]:
     """Every text that a person may read; a pair where there are a singular and a plural."""
-    yield from _in_source(PACKAGE, _OURS)
-    yield from _in_source(Path(click.__file__).parent, _CLICKS)
+    yield from _in_source()
+    yield from _in_click()
     for entry in recommended():
         yield entry.fits_6gb
     yield from help_texts(door.lais)
@@ -51,9 +52,25 @@ def texts() -> Iterator[Message]:
                 yield from help_texts(name)
 
 
-def _in_source(folder: Path, keywords: dict[str, tuple[int, ...] | None]) -> Iterator[Message]:
-    for _, _, message, _, _ in extract_from_dir(folder, keywords=keywords):
-        if message and _has_words(message if isinstance(message, str) else message[0]):
+def _in_source() -> Iterator[Message]:
+    """The templates in our source. Not with Babel: it does not look into f-strings."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+                continue
+            templates = [
+                argument.value
+                for argument in node.args[: _OURS.get(node.func.id, 0)]
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+            ]
+            if templates and _has_words(templates[0]):
+                yield templates[0] if len(templates) == 1 else (templates[0], templates[1])
+
+
+def _in_click() -> Iterator[Message]:
+    folder = Path(click.__file__).parent
+    for _, _, message, _, _ in extract_from_dir(folder, keywords=_CLICKS):
+        if message:
             yield message if isinstance(message, str) else (message[0], message[1])
 
 

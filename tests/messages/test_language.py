@@ -93,7 +93,7 @@ def test_a_korean_terminal_reads_korean(paths: Paths, environment: dict[str, str
 
 def test_an_error_from_deep_inside_is_korean_with_its_values(paths: Paths) -> None:
     (paths.project / ".env").write_text("INFERENCE_PORT=much\n")
-    done = lais(paths, "status", **KOREAN)
+    done = lais(paths, "models", **KOREAN)
     assert done.returncode == 3
     assert done.stderr.startswith("오류: INFERENCE_PORT")
     assert "1부터 65535까지의 포트 번호" in done.stderr

@@ -69,20 +69,20 @@ def criteria(measured: Measured) -> tuple[Criterion, ...]:
     return (
         Criterion(
             say("first answer"),
-            f"{measured.first_answer_s:.2f} s",
+            say("{seconds:.2f} s", seconds=measured.first_answer_s),
             say("under {seconds:.0f} s", seconds=FIRST_ANSWER_S),
             measured.first_answer_s < FIRST_ANSWER_S,
         ),
         Criterion(
             say("later answers, slowest"),
-            "-" if slowest is None else f"{slowest:.2f} s",
+            "-" if slowest is None else say("{seconds:.2f} s", seconds=slowest),
             say("under {seconds:.0f} s", seconds=LATER_ANSWER_S),
             None if slowest is None else slowest < LATER_ANSWER_S,
         ),
         Criterion(
             say("consecutive requests"),
             say("{count} of {all} answered", count=handled, all=handled + measured.failed),
-            "all",
+            say("all"),
             measured.failed == 0,
         ),
         Criterion(
@@ -110,7 +110,7 @@ def _percent(value: float | None) -> str:
 
 
 def _rate(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f} tokens/s"
+    return "-" if value is None else say("{rate:.1f} tokens/s", rate=value)
 
 
 def _pair_ms(values: tuple[float, ...]) -> str:

@@ -252,7 +252,7 @@ def _demo(paths: Paths) -> ModelEntry:
 
 
 def _source(settings: Settings, key: str) -> str:
-    return settings.sources.get(key, "default")
+    return settings.sources.get(key, tr("default"))
 
 
 @dataclass

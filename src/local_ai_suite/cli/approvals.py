@@ -356,7 +356,10 @@ def _time(wall: float) -> str:
 
 
 def _span(seconds: float) -> str:
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
+    if seconds >= 86400:
+        return say("{days:.0f} d", days=seconds / 86400)
+    if seconds >= 3600:
+        return say("{hours:.0f} h", hours=seconds / 3600)
+    if seconds >= 60:
+        return say("{minutes:.0f} min", minutes=seconds / 60)
+    return say("{seconds:.0f} s", seconds=seconds)

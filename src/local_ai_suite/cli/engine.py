@@ -20,7 +20,7 @@ from local_ai_suite.messages.width import ljust, rjust
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
 from local_ai_suite.settings import Settings, load_settings
-from local_ai_suite.stack import probe
+from local_ai_suite.stack import probe, status
 
 MIB = 2**20
 _OUTDATED = tr(
@@ -150,12 +150,14 @@ def ps_text(data: dict[str, Any]) -> str:
     for row in data["models"]:
         held = row["projected_bytes"] if row["pid"] else None
         memory = ", ".join(f"{name} {size // MIB} MiB" for name, size in (held or {}).items())
-        since = f"{row['loaded_seconds']:.0f} s" if row["loaded_seconds"] is not None else ""
+        age = row["loaded_seconds"]
+        since = status.duration(age) if age is not None else ""
         busy = f"{row['in_flight']}+{row['waiting']}" if row["pid"] else ""
         shown = _context(row) if row["pid"] else ""
         name = "/".join(row["names"])
+        state = translated(status.state_text(row["status"]))
         lines.append(
-            f"{name:<{width}} {row['status']:<9} {memory:>22} {shown:>16} {busy:>9}  {since}"
+            f"{name:<{width}} {ljust(state, 9)} {memory:>22} {rjust(shown, 16)} {busy:>9}  {since}"
         )
         lines += [
             f"    {item}" for item in (_speed(row), *row["deviations"], row["failure"]) if item

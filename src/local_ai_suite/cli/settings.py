@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from local_ai_suite.cli.output import json_option, show
-from local_ai_suite.messages import say
+from local_ai_suite.messages import say, tr, translated
+from local_ai_suite.messages.width import ljust
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
 from local_ai_suite.settings import KEYS, SECRET_KEYS, Settings, load_settings
@@ -29,13 +30,14 @@ def settings_command(as_json: bool) -> int:
             {
                 "key": key,
                 "value": say("(set, hidden)") if key in SECRET_KEYS and value else value,
-                "source": settings.sources.get(key, "default"),
+                "source": settings.sources.get(key, tr("default")),
                 "changed": value != getattr(defaults, name),
                 "allowed": _allowed(name),
             }
         )
     lines = [
-        f"{'*' if row['changed'] else ' '} {row['key']:<22} {_shown(row):<{_WIDTH}} {row['source']}"
+        f"{'*' if row['changed'] else ' '} {row['key']:<22} {ljust(_shown(row), _WIDTH)} "
+        f"{translated(row['source'])}"
         for row in rows
     ]
     legend = say("* differs from the default. docs/reference/settings.md explains each.")
@@ -59,4 +61,4 @@ def _shown(row: dict[str, Any]) -> str:
         return ",".join(value) or "-"
     if isinstance(value, float):
         return f"{value:g} s"
-    return str(value) or "(empty)"
+    return str(value) or say("(empty)")

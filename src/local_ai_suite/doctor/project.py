@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from local_ai_suite.catalog.catalog import CHAT, CODE
 from local_ai_suite.messages import joined, tr
 from local_ai_suite.stack.ports import first_free_port
+from local_ai_suite.stack.status import state_text
 
 from .check import Check, failure, ok, warning
 from .machine import on_wsl
@@ -224,7 +225,7 @@ def check_stack(facts: Snapshot) -> list[Check]:
                         tr(
                             "{name} is {phase}: {reason}",
                             name=s.name,
-                            phase=s.phase,
+                            phase=state_text(s.phase),
                             reason=s.reason or tr("no reason known"),
                         )
                         for s in bad
@@ -235,6 +236,9 @@ def check_stack(facts: Snapshot) -> list[Check]:
         ]
     names = joined(
         ", ",
-        (tr("{name} is {phase}", name=s.name, phase=s.phase) for s in facts.run.services),
+        (
+            tr("{name} is {phase}", name=s.name, phase=state_text(s.phase))
+            for s in facts.run.services
+        ),
     )
     return [ok("stack", tr("{names} ({runtime})", names=names, runtime=facts.run.runtime))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from local_ai_suite.messages import tr
+from local_ai_suite.messages import joined, tr
 
 from .plan import GIB, MIB, DevicePlan
 
@@ -56,7 +56,7 @@ def _where(
         return tr(
             "All {layers} layers fit on {devices}.",
             layers=layers,
-            devices=" and ".join(d.name for d in projected[:-1]),
+            devices=joined(tr(" and "), (d.name for d in projected[:-1])),
         )
     if load.n_gpu_layers:
         return tr(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from local_ai_suite.catalog.catalog import ModelEntry, configured_models
-from local_ai_suite.messages import say, tr, translated
+from local_ai_suite.messages import joined, say, tr, translated
 from local_ai_suite.messages.width import ljust, width
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def roles_of(
                 return [
                     tr(
                         "It serves as {roles} from the next start: make restart",
-                        roles=" and ".join(roles),
+                        roles=joined(tr(" and "), roles),
                     )
                 ]
             return [

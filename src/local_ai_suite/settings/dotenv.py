@@ -188,7 +188,7 @@ class _Parser:
                 tr("{name} line {line}: {key}: {exc}", name=self.name, line=line, key=key, exc=exc),
                 hint=tr("Write $$ for a dollar sign, or put the value in single quotes."),
                 key=key,
-                source=f"{self.name} line {line}",
+                source=tr("{file} line {line}", file=self.name, line=line),
             ) from exc
 
     def _lookup(self, name: str) -> str | None:
@@ -205,7 +205,7 @@ class _Parser:
         raise SettingsError(
             tr("{name} line {line}: {fault}", name=self.name, line=line, fault=fault),
             hint=tr("A line is KEY=value; text with special characters goes into 'single quotes'."),
-            source=f"{self.name} line {line}",
+            source=tr("{file} line {line}", file=self.name, line=line),
         )
 
 

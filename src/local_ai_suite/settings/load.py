@@ -139,7 +139,7 @@ def load_settings(
     for key, entry in _read_env_file(paths, env).items():
         if key in KEYS:
             values[key] = entry.value
-            sources[key] = f"{paths.env_file.name} line {entry.line}"
+            sources[key] = tr("{file} line {line}", file=paths.env_file.name, line=entry.line)
         elif near := difflib.get_close_matches(key, KEYS, n=1, cutoff=_MISSPELT):
             warnings.append(
                 tr(
@@ -150,7 +150,7 @@ def load_settings(
                     near=near[0],
                 )
             )
-    for name, more in (("environment", env), ("flag", flags or {})):
+    for name, more in ((tr("environment"), env), (tr("flag"), flags or {})):
         for key in KEYS:
             if key in more:
                 values[key], sources[key] = more[key], name

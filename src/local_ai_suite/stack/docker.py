@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from local_ai_suite.catalog.catalog import configured_models
 from local_ai_suite.errors import PortInUse, StackError, SuiteError
-from local_ai_suite.messages import tr
+from local_ai_suite.messages import joined, tr
 from local_ai_suite.settings import dotenv
 from local_ai_suite.stack import mounts
 from local_ai_suite.stack.containers import ASK_TIMEOUT_S, fresh_services, run_docker, stop
@@ -201,7 +201,7 @@ def build(
     old = [image for image in compose.images(phase, gpu=gpu) if _source_of(image) != source]
     if not old:
         return
-    report(tr("building {images} (minutes, the first time)", images=" and ".join(old)))
+    report(tr("building {images} (minutes, the first time)", images=joined(tr(" and "), old)))
     done = _compose(phase, settings, paths, ["build"], BUILD_TIMEOUT_S, gpu=gpu)
     if done.returncode != 0:
         raise compose.explain(done.stderr)

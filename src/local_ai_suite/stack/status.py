@@ -137,11 +137,29 @@ _SERVICE_COLUMNS = (
     tr("service"), tr("state"), tr("port"), tr("pid"), tr("for"), tr("memory"), tr("restarts"),
 )  # fmt: skip
 # What a person reads for a service's phase and a model's state; programs read the English word.
-STATES = (
-    tr("starting"), tr("ready"), tr("stuck"), tr("restarting"), tr("stopping"),
-    tr("stopped"), tr("failed"), tr("exited"), tr("dead"), tr("unhealthy"), tr("unreachable"),
-    tr("loading"), tr("unloaded"),
-)  # fmt: skip
+_STATES = {
+    str(state): state
+    for state in (
+        tr("starting"),
+        tr("ready"),
+        tr("stuck"),
+        tr("restarting"),
+        tr("stopping"),
+        tr("stopped"),
+        tr("failed"),
+        tr("exited"),
+        tr("dead"),
+        tr("unhealthy"),
+        tr("unreachable"),
+        tr("loading"),
+        tr("unloaded"),
+    )
+}
+
+
+def state_text(state: str) -> str:
+    """A service's phase or a model's state for a person."""
+    return _STATES.get(state, state)
 
 
 def as_text(stack: StackReport) -> str:
@@ -162,7 +180,7 @@ def as_text(stack: StackReport) -> str:
     rows += [
         (
             service.name,
-            translated(service.phase),
+            translated(state_text(service.phase)),
             str(service.port),
             str(service.pid or "-"),
             duration(service.seconds),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from local_ai_suite.errors import LoadFailed, StackError
-from local_ai_suite.messages import tr
+from local_ai_suite.messages import joined, tr
 from local_ai_suite.process.output import file_tail
 from local_ai_suite.stack import containers, native, probe, status
 from local_ai_suite.stack.phases import INFERENCE, service_named
@@ -87,7 +87,7 @@ def wait_for_services(
                     tr(
                         "{name} did not start: {reason}",
                         name=service.name,
-                        reason=service.reason or service.phase,
+                        reason=service.reason or status.state_text(service.phase),
                     ),
                     hint=tr(
                         "The end of its log:\n    {log_tail}",
@@ -98,7 +98,7 @@ def wait_for_services(
         if is_ready(run):
             return run
         waiting = [service for service in run.services if service.phase != "ready"]
-        names = " and ".join(service.name for service in waiting or run.services)
+        names = joined(tr(" and "), (service.name for service in waiting or run.services))
         if time.monotonic() > deadline:
             raise StackError(
                 tr(
@@ -110,7 +110,7 @@ def wait_for_services(
                 or tr("make logs shows what they do."),
             )
         why = "; ".join(service.reason for service in waiting if service.reason)
-        line = tr("waiting for {names}", names=names + (f" ({why})" if why else ""))
+        line = tr("waiting for {names}", names=names + f" ({why})" if why else names)
         if line != told:
             report(line)
             told = line
