@@ -27,8 +27,8 @@ PAGES = [page for page in FOR_USERS if page not in GENERATED]
 # Other programs' variables, which the pages name beside the suite's settings.
 FOREIGN = {
     "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE", "XDG_STATE_HOME", "XDG_CONFIG_HOME",
-    "OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_MODEL", "ANTHROPIC_BASE_URL",
-    "ANTHROPIC_API_KEY",
+    "LC_ALL", "LC_MESSAGES", "OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_MODEL",
+    "ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY",
 }  # fmt: skip
 OWN = {"LAIS_STATE", "LAIS_LANG", "LAIS_USER", "PYTHON_IMAGE", "ENGINE_IMAGE", "ENGINE_CUDA_IMAGE",
        "INFERENCE_TARGET"}  # fmt: skip
