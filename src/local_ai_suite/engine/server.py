@@ -21,7 +21,7 @@ from local_ai_suite.log import log_to_stderr
 from local_ai_suite.paths import find_paths
 from local_ai_suite.settings import load_settings
 from local_ai_suite.wire.asgi import BodyError, ClientGone, answer, header, read_body
-from local_ai_suite.wire.envelope import api_of, error_body, error_event, from_error
+from local_ai_suite.wire.envelope import envelope_of, error_for, suite_error
 from local_ai_suite.wire.guard import Guard, Refusal, cors_headers, host_set, origin_set, single_key
 from local_ai_suite.wire.serve import Server, listen, run
 from local_ai_suite.wire.upstream import UpstreamError, forwardable
@@ -74,7 +74,7 @@ class EngineApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
-        api = api_of(path)
+        envelope = envelope_of(path)
         verdict = self._guard.check(scope["headers"])
         if not isinstance(verdict, Refusal) or verdict.status == 401:
             # Host and Origin are admitted: the page may read the answer, a refused key's too.
@@ -84,20 +84,19 @@ class EngineApp:
                 await send({"type": "http.response.body", "body": b""})
                 return
         if isinstance(verdict, Refusal) and path != "/health":
-            body = error_body(api, verdict.status, verdict.message, code=verdict.code)
-            await answer(send, verdict.status, body)
+            error = error_for(verdict.status, verdict.message, code=verdict.code)
+            await answer(send, verdict.status, envelope.body(verdict.status, error))
             return
         try:
             await self._route(scope, receive, send)
         except ClientGone:
             return
-        except UpstreamError as exc:
-            await answer(send, exc.http_status, from_error(api, exc))
         except SuiteError as exc:
             headers = []
             if wait := exc.details.get("retry_after"):
                 headers.append((b"retry-after", b"%d" % max(1, round(wait))))
-            await answer(send, exc.http_status, from_error(api, exc), headers=headers)
+            body = envelope.body(exc.http_status, suite_error(exc))
+            await answer(send, exc.http_status, body, headers=headers)
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"].rstrip("/") or "/"
@@ -114,8 +113,8 @@ class EngineApp:
         else:
             known = path in FORWARDED or path in {"/models/load", "/models/unload"}
             status = 405 if known else 404
-            message = f"{method} {path} is not served here."
-            await answer(send, status, error_body(api_of(path), status, message, code="not_found"))
+            error = error_for(status, f"{method} {path} is not served here.", code="not_found")
+            await answer(send, status, envelope_of(path).body(status, error))
 
     async def _look(self, path: str) -> dict[str, Any] | None:
         """The GET routes that answer from memory; ``None`` for another path."""
@@ -205,7 +204,7 @@ class EngineApp:
             logger.warning("%s: %s", lease.model.name, exc.message)
             if streamed:
                 cause = await self._cause(lease, exc)
-                event = error_event(api_of(scope["path"]), 502, cause.message, code=cause.code)
+                event = envelope_of(scope["path"]).event(suite_error(cause))
                 await send({"type": "http.response.body", "body": event})
             else:
                 raise asyncio.CancelledError from exc  # cut: its length can't be kept any more

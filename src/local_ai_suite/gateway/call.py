@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from local_ai_suite.gateway.protocols import Envelope
     from local_ai_suite.wire.asgi import Send
+    from local_ai_suite.wire.envelope import Envelope
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from local_ai_suite.errors import SuiteError
 from local_ai_suite.gateway.heartbeat import COMMENT, Heartbeat
 from local_ai_suite.gateway.protocols import EVENT_STREAM, MISFIT
 from local_ai_suite.gateway.protocols.conversation import fit
-from local_ai_suite.gateway.protocols.errors import engine_error, read_error, suite_error
+from local_ai_suite.gateway.protocols.errors import engine_error, read_error
 from local_ai_suite.gateway.protocols.events import EventReader
 from local_ai_suite.gateway.protocols.gather import (
     AskWhole,
@@ -28,6 +28,7 @@ from local_ai_suite.gateway.protocols.gather import (
     as_stream,
     carries,
 )
+from local_ai_suite.wire.envelope import suite_error
 from local_ai_suite.wire.upstream import UpstreamError, UpstreamGarbage, forwardable
 
 if TYPE_CHECKING:
@@ -37,10 +38,10 @@ if TYPE_CHECKING:
     from local_ai_suite.gateway.heartbeat import Pace
     from local_ai_suite.gateway.protocols import Asked
     from local_ai_suite.gateway.protocols.conversation import Template
-    from local_ai_suite.gateway.protocols.errors import Error
     from local_ai_suite.gateway.protocols.events import Stream
     from local_ai_suite.wire import upstream as wire
     from local_ai_suite.wire.asgi import Headers
+    from local_ai_suite.wire.envelope import Error
 
     Pairs = list[tuple[bytes, bytes]]
 

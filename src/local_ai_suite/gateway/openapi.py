@@ -16,14 +16,14 @@ import orjson
 import yaml
 
 from local_ai_suite import __version__
-from local_ai_suite.gateway.protocols import ENDPOINTS, envelope_of
-from local_ai_suite.gateway.protocols.anthropic import ANTHROPIC
-from local_ai_suite.gateway.protocols.ollama import OLLAMA
+from local_ai_suite.gateway.protocols import ENDPOINTS
+from local_ai_suite.wire.envelope import ANTHROPIC, OLLAMA, envelope_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from local_ai_suite.gateway.protocols import Endpoint, Envelope
+    from local_ai_suite.gateway.protocols import Endpoint
+    from local_ai_suite.wire.envelope import Envelope
 
 OWN_POSTS = ("/api/show",)
 """What the gateway answers by POST without an engine."""

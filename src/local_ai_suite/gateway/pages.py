@@ -12,7 +12,7 @@ from local_ai_suite.gateway import openapi
 from local_ai_suite.gateway.metrics import CONTENT_TYPE
 from local_ai_suite.gateway.protocols.ollama import catalogue
 from local_ai_suite.wire.asgi import JSON
-from local_ai_suite.wire.envelope import error_body
+from local_ai_suite.wire.envelope import OLLAMA, OPENAI, error_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -76,7 +76,7 @@ class Pages:
         """The answer of Ollama's POST /api/show."""
         found = await self._entry(name)
         if found is None:
-            return Page(404, error_body("ollama", 404, f"model '{name}' not found"))
+            return Page(404, OLLAMA.body(404, error_for(404, f"model '{name}' not found")))
         return _page(catalogue.show(found))
 
     async def _readiness(self) -> Page:
@@ -90,8 +90,8 @@ class Pages:
         if (found := await self._entry(name)) is not None:
             return _page(found)
         message = await self._names.why_not(name)
-        body = error_body("openai", 404, message, code="model_not_found", param="model")
-        return Page(404, body)
+        error = error_for(404, message, code="model_not_found", param="model")
+        return Page(404, OPENAI.body(404, error))
 
     async def _entry(self, name: str) -> dict[str, Any] | None:
         route = await self._names.find(name)

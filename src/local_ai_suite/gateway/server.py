@@ -34,9 +34,8 @@ from local_ai_suite.gateway.protocols import (
     Request,
     Target,
     ask,
-    envelope_of,
 )
-from local_ai_suite.gateway.protocols.errors import Refused, error_for
+from local_ai_suite.gateway.protocols.errors import Refused
 from local_ai_suite.gateway.protocols.ollama.catalogue import public_name
 from local_ai_suite.gateway.upstreams import Upstreams
 from local_ai_suite.gateway.workers import Workers, inherited, shared_counts, worker_count
@@ -44,6 +43,7 @@ from local_ai_suite.log import log_to_stderr
 from local_ai_suite.paths import find_paths
 from local_ai_suite.settings import load_settings
 from local_ai_suite.wire.asgi import JSON, ClientGone, answer, header, read_body
+from local_ai_suite.wire.envelope import envelope_of, error_for, suite_error
 from local_ai_suite.wire.guard import (
     KEY_HEADERS,
     Guard,
@@ -154,8 +154,7 @@ class Gateway:
         except SuiteError as exc:
             if (wait := exc.details.get("retry_after")) is not None:
                 call.headers.append((b"retry-after", b"%d" % wait))
-            message = f"{exc.message} {exc.hint}".strip()
-            await self._refuse(call, exc.http_status, message, exc.code)
+            await self._answer_error(call, exc.http_status, suite_error(exc))
         except Exception:
             # A defect of ours: one clear answer, and the whole story in the log.
             logger.exception("request %s failed", call.request_id)

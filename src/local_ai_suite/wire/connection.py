@@ -21,7 +21,7 @@ import httptools
 
 from local_ai_suite.wire.asgi import answer
 from local_ai_suite.wire.cycle import CONTINUE, STATUS_LINES, RequestCycle
-from local_ai_suite.wire.envelope import api_of, error_body
+from local_ai_suite.wire.envelope import envelope_of, error_for
 from local_ai_suite.wire.head import (
     MAX_HEAD_BYTES,
     HeadRefused,
@@ -352,7 +352,8 @@ class Connection(asyncio.Protocol):
             cycle.lose()  # cut off: half an answer must not look whole
             return
         path = cycle.scope["path"]
-        body = error_body(api_of(path), 500, "The server failed.", code="internal_error")
+        error = error_for(500, "The server failed.", code="internal_error")
+        body = envelope_of(path).body(500, error)
         await answer(cycle.send, 500, body, headers=[(b"connection", b"close")])
 
     def _finished(self, cycle: RequestCycle) -> None:
@@ -402,8 +403,8 @@ class Connection(asyncio.Protocol):
 
     def _say(self, fault: HeadRefused | None, headers: bytes = b"") -> None:
         if fault is not None:
-            api = api_of(self._url.decode("latin-1"))
-            body = error_body(api, fault.status, fault.message, code=fault.code)
+            error = error_for(fault.status, fault.message, code=fault.code)
+            body = envelope_of(self._url.decode("latin-1")).body(fault.status, error)
             self.write(
                 STATUS_LINES[fault.status]
                 + b"content-type: application/json\r\nconnection: close\r\n"

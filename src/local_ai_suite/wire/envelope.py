@@ -1,24 +1,27 @@
-"""Error bodies in the shape of the API that was called.
+"""Errors in the shape of the API that was called.
 
     OpenAI     {"error": {"message", "type", "param", "code"}}
     Anthropic  {"type": "error", "error": {"type", "message"}}
     Ollama     {"error": "message"}
 
-Types and codes follow OpenAI's API reference ("Error codes"), Anthropic's ("Errors") and
-Ollama's server/routes.go.
+An error is OpenAI's inner object everywhere in the suite, with further members for programs
+(``n_ctx``); an envelope puts it into words at the end. Types and codes follow OpenAI's API
+reference ("Error codes"), Anthropic's ("Errors") and Ollama's server/routes.go.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 if TYPE_CHECKING:
     from local_ai_suite.errors import SuiteError
 
-Api = Literal["openai", "anthropic", "ollama"]
+Error = Mapping[str, Any]
 
+CONTEXT_LENGTH_EXCEEDED = "context_length_exceeded"
 _OPENAI_TYPES = {
     403: "permission_error",
     408: "timeout_error",
@@ -34,78 +37,85 @@ _ANTHROPIC_TYPES = {
     503: "overloaded_error",
     504: "timeout_error",
 }
-_FIRST_SERVER_ERROR = 500
 
 
-def api_of(path: str) -> Api:
-    """Which API a path belongs to; what nobody knows answers as OpenAI's does."""
+class Envelope:
+    """How an API says an error. This one is OpenAI's; the others derive from it."""
+
+    def body(self, status: int, error: Error) -> bytes:  # noqa: ARG002 (Anthropic's type needs it)
+        """The whole body of an answer with ``status``."""
+        return orjson.dumps({"error": dict(error)})
+
+    def event(self, error: Error) -> bytes:
+        """The last event of a stream that had begun; nothing follows it.
+
+        OpenAI's SDKs raise on a ``data:`` line that holds an ``error`` member, Anthropic's on an
+        event called ``error``; Ollama's protocol is a JSON object per line.
+        """
+        return b"data: " + self.body(500, error) + b"\n\n"
+
+
+class AnthropicEnvelope(Envelope):
+    def body(self, status: int, error: Error) -> bytes:
+        message = str(error.get("message"))
+        if error.get("code") == CONTEXT_LENGTH_EXCEEDED:
+            # Claude Code looks for these words to compact the conversation.
+            message = (
+                f"prompt is too long: {error['n_prompt_tokens']} tokens > {error['n_ctx']} maximum"
+            )
+        kind = _ANTHROPIC_TYPES.get(status, _usual(status, "api_error"))
+        more = {key: value for key, value in error.items() if key.startswith("n_")}
+        inner = {"type": kind, "message": message, **more}
+        return orjson.dumps({"type": "error", "error": inner})
+
+    def event(self, error: Error) -> bytes:
+        return b"event: error\n" + super().event(error)
+
+
+class OllamaEnvelope(Envelope):
+    def body(self, status: int, error: Error) -> bytes:  # noqa: ARG002
+        return orjson.dumps({"error": str(error.get("message"))})
+
+    def event(self, error: Error) -> bytes:
+        return self.body(500, error) + b"\n"
+
+
+OPENAI, ANTHROPIC, OLLAMA = Envelope(), AnthropicEnvelope(), OllamaEnvelope()
+
+
+def envelope_of(path: str) -> Envelope:
+    """The envelope of the API that a path belongs to; what nobody knows answers as OpenAI's."""
     if path.startswith("/api/"):
-        return "ollama"
-    if path.startswith(("/v1/messages", "/messages")):
-        return "anthropic"
-    return "openai"
+        return OLLAMA
+    return ANTHROPIC if path.startswith(("/v1/messages", "/messages")) else OPENAI
 
 
-def error_body(
-    api: Api,
-    status: int,
-    message: str,
-    *,
-    code: str | None = None,
-    kind: str | None = None,
-    param: str | None = None,
-    **more: Any,
-) -> bytes:
-    """One error as JSON. ``kind`` is the error's ``type`` where the status' usual one won't do."""
-    return orjson.dumps(
-        error_object(api, status, message, code=code, kind=kind, param=param, **more)
-    )
+def openai_error(
+    message: str, *, kind: str = "invalid_request_error", param: str | None = None,
+    code: str | None = None, **more: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """An error; ``more`` holds numbers that a program may want."""
+    return {"message": message, "type": kind, "param": param, "code": code, **more}
 
 
-def error_object(
-    api: Api,
-    status: int,
-    message: str,
-    *,
-    code: str | None = None,
-    kind: str | None = None,
-    param: str | None = None,
-    **more: Any,
+def error_for(
+    status: int, message: str, *, code: str | None = None, param: str | None = None
 ) -> dict[str, Any]:
-    """The same as an object; ``more`` are further members of the error (numbers, a hint)."""
-    if api == "ollama":
-        return {"error": message}
-    server = "server_error" if api == "openai" else "api_error"
-    fallback = server if status >= _FIRST_SERVER_ERROR else "invalid_request_error"
-    if api == "anthropic":
-        error = {"type": kind or _ANTHROPIC_TYPES.get(status, fallback), "message": message}
-        return {"type": "error", "error": error | more}
-    return {
-        "error": {
-            "message": message,
-            "type": kind or _OPENAI_TYPES.get(status, fallback),
-            "param": param,
-            "code": code,
-            **more,
-        }
-    }
+    """An error with the type that OpenAI gives to ``status``."""
+    return openai_error(message, kind=type_of(status), param=param, code=code)
 
 
-def from_error(api: Api, error: SuiteError) -> bytes:
-    """A suite's error as a body: its message, then what to do."""
+def suite_error(error: SuiteError) -> dict[str, Any]:
+    """A suite's error: its message, then what to do."""
     message = f"{error.message} {error.hint}".strip()
-    return error_body(api, error.http_status, message, code=error.code)
+    param = error.details.get("param")
+    return error_for(error.http_status, message, code=error.code, param=param)
 
 
-def error_event(api: Api, status: int, message: str, *, code: str | None = None) -> bytes:
-    """An error inside a stream that has begun.
+def type_of(status: int) -> str:
+    """OpenAI's type of an error with ``status``."""
+    return _OPENAI_TYPES.get(status, _usual(status, "server_error"))
 
-    OpenAI's SDKs raise on a ``data:`` line that holds an ``error`` member, Anthropic's on an event
-    called ``error``; Ollama's protocol is a JSON object per line.
-    """
-    body = error_body(api, status, message, code=code)
-    if api == "ollama":
-        return body + b"\n"
-    if api == "anthropic":
-        return b"event: error\ndata: " + body + b"\n\n"
-    return b"data: " + body + b"\n\n"
+
+def _usual(status: int, server: str) -> str:
+    return server if status >= 500 else "invalid_request_error"

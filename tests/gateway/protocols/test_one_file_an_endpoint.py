@@ -11,13 +11,14 @@ from gateway_fake_engine import STREAM, Talk, fake_engine
 from gateway_running import running
 from local_ai_suite.engine.routes import FORWARDED
 from local_ai_suite.gateway.protocols import ENDPOINTS, Endpoint, by_path
-from local_ai_suite.gateway.protocols.errors import Envelope, Refused
+from local_ai_suite.gateway.protocols.errors import Refused
 from local_ai_suite.gateway.protocols.events import EventStream
+from local_ai_suite.wire.envelope import Envelope
 from local_ai_suite.wire.routes import LLAMA_SERVER, Route, spellings
 
 if TYPE_CHECKING:
     from local_ai_suite.gateway.protocols import Asked
-    from local_ai_suite.gateway.protocols.errors import Error
+    from local_ai_suite.wire.envelope import Error
 
 # What a module of a new protocol holds: {"ask": text} in, a line per piece out.
 

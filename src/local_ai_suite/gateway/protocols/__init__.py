@@ -21,14 +21,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from local_ai_suite.wire.envelope import api_of
-
 from . import anthropic, completions, cursor, embeddings, infill, ollama, openai_chat, responses
-from .anthropic import ANTHROPIC
 from .body import BadRequest, Request
 from .endpoint import EVENT_STREAM, MISFIT, Asked, Endpoint, ask
-from .errors import OPENAI, Envelope
-from .ollama import OLLAMA
 from .rename import Target
 
 if TYPE_CHECKING:
@@ -41,12 +36,10 @@ __all__ = [
     "Asked",
     "BadRequest",
     "Endpoint",
-    "Envelope",
     "Request",
     "Target",
     "ask",
     "by_path",
-    "envelope_of",
 ]
 
 
@@ -60,11 +53,6 @@ def by_path(endpoints: Iterable[Endpoint]) -> dict[str, Endpoint]:
             bare = path.removeprefix("/v1")
             found[bare] = found[f"/v1{bare}"] = endpoint
     return found
-
-
-def envelope_of(path: str) -> Envelope:
-    """How an error is said at a path that is no endpoint."""
-    return {"openai": OPENAI, "anthropic": ANTHROPIC, "ollama": OLLAMA}[api_of(path)]
 
 
 ENDPOINTS = by_path(

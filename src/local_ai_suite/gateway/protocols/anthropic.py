@@ -20,20 +20,19 @@ import re
 import secrets
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from local_ai_suite.wire import envelope
+from local_ai_suite.wire.envelope import ANTHROPIC
 from local_ai_suite.wire.routes import llama_server
 
 from .anthropic_turns import AnthropicTurns
 from .body import loads
 from .endpoint import Endpoint
-from .errors import CONTEXT_LENGTH_EXCEEDED, Envelope, Refused
+from .errors import Refused
 from .events import Stream, named_event
 from .gather import AskWhole
 from .schemas import schemas
 
 if TYPE_CHECKING:
     from .endpoint import Asked
-    from .errors import Error
 
 _WITHOUT_INPUT = re.compile(rb'("content_block":\{"type":"tool_use","id":"[^"]*","name":"[^"]*")\}')
 _ENDED_AT_A_STOP = re.compile(rb'"stop_reason":"end_turn","stop_sequence":(?=")')
@@ -41,23 +40,6 @@ _END_OF_EVENT = b"\n\n"
 _FIRST_EVENT = b"event: message_start\n"
 # What may come instead of it, when the engine has forgotten it. A ping or an error may stand alone.
 _CONTENT = (b"event: content_block_", b"event: message_delta\n")
-
-
-class AnthropicEnvelope(Envelope):
-    """Anthropic's errors."""
-
-    def body(self, status: int, error: Error) -> bytes:
-        message = str(error.get("message"))
-        more = {key: value for key, value in error.items() if key.startswith("n_")}
-        if error.get("code") == CONTEXT_LENGTH_EXCEEDED:
-            # Claude Code looks for these words to compact the conversation.
-            message = (
-                f"prompt is too long: {error['n_prompt_tokens']} tokens > {error['n_ctx']} maximum"
-            )
-        return envelope.error_body("anthropic", status, message, **more)
-
-    def event(self, error: Error) -> bytes:
-        return b"event: error\n" + super().event(error)
 
 
 def named_tool(asked: Asked) -> None:
@@ -202,8 +184,6 @@ class MessagesForm:
             given = {}
         return {**block, "input": given}
 
-
-ANTHROPIC = AnthropicEnvelope()
 
 ENDPOINTS = (
     Endpoint(

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
 
+from local_ai_suite.wire.envelope import openai_error
 from local_ai_suite.wire.routes import llama_server
 
 from .endpoint import Endpoint
-from .errors import Refused, openai_error
+from .errors import Refused
 from .events import DONE, EventStream, data_event
 from .gather import nothing_held
 

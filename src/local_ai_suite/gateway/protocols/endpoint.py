@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from local_ai_suite.wire.envelope import OPENAI, Envelope
+
 from .body import Request, dumps, loads
-from .errors import OPENAI, Envelope
 from .events import Chained, Stream
 from .rename import RenamedStream, rename_answer, rename_request
 

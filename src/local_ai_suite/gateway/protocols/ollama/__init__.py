@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 import orjson
 
 from local_ai_suite.gateway.protocols.endpoint import Endpoint
-from local_ai_suite.gateway.protocols.errors import Envelope
 from local_ai_suite.gateway.protocols.events import Stream
-from local_ai_suite.wire import envelope
+from local_ai_suite.wire.envelope import OLLAMA
 from local_ai_suite.wire.routes import Route
 
 from . import request
@@ -21,22 +20,8 @@ from .answer import Answer, Lines, embeddings, whole
 
 if TYPE_CHECKING:
     from local_ai_suite.gateway.protocols.endpoint import Asked
-    from local_ai_suite.gateway.protocols.errors import Error
 
 NDJSON = b"application/x-ndjson"
-
-
-class OllamaEnvelope(Envelope):
-    """Ollama's errors: a text, and in a stream a line."""
-
-    def body(self, status: int, error: Error) -> bytes:
-        return envelope.error_body("ollama", status, str(error.get("message")))
-
-    def event(self, error: Error) -> bytes:
-        return self.body(500, error) + b"\n"
-
-
-OLLAMA = OllamaEnvelope()
 
 
 def chat(asked: Asked) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from local_ai_suite.gateway.protocols.endpoint import Endpoint
-from local_ai_suite.gateway.protocols.errors import Envelope
+from local_ai_suite.wire.envelope import Envelope
 from local_ai_suite.wire.routes import llama_server
 
 from .answer import ResponseShape, whole_response
@@ -14,7 +14,7 @@ from .stream import ResponseStream
 
 if TYPE_CHECKING:
     from local_ai_suite.gateway.protocols.endpoint import Asked
-    from local_ai_suite.gateway.protocols.errors import Error
+    from local_ai_suite.wire.envelope import Error
 
 
 class ResponsesEnvelope(Envelope):

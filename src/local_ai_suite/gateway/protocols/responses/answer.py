@@ -9,7 +9,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
-from local_ai_suite.gateway.protocols.errors import CONTEXT_LENGTH_EXCEEDED
+from local_ai_suite.wire.envelope import CONTEXT_LENGTH_EXCEEDED
 
 from .items import Call, Message, Thought
 
