@@ -20,7 +20,7 @@ from scripted_engine import engine
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 EXAMPLES = 100
 """For each operation: some minutes in all on two cores."""
