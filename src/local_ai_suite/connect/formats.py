@@ -1,22 +1,24 @@
 """The formats of configuration files, behind three functions: ``load``, ``put`` and ``remove``.
 
-All keep what they do not change: comments, order, quotes. JSON with comments by ``jsonc.py``, YAML
-by ruamel.yaml's round trip, TOML by tomlkit, ``.env`` line by line. After every change the result
-is read again and compared: everything outside of the change must have the value that it had.
+All change the text itself, so that no other byte moves: ``jsonc``, ``yaml_text``, ``toml_text``,
+and ``.env`` line by line. Where a file is written in a form that those cannot change, the round
+trip of ruamel.yaml or tomlkit does, which keeps comments, order and quotes. After every change the
+result is read again and compared: everything outside of it must have the value that it had.
 """
 
 from __future__ import annotations
 
 import copy
 import io
+import re
 from typing import TYPE_CHECKING, Any, Literal
 
-from local_ai_suite.errors import UsageError
+from local_ai_suite.errors import SettingsError
 from local_ai_suite.messages import tr
 from local_ai_suite.settings import dotenv
 
-from . import jsonc
-from .path import Edit, Item, find, same_item
+from . import jsonc, toml_text, yaml_text
+from .path import Edit, Item, NotInText, find, lines_of, same_item
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from .path import Path
 
 Format = Literal["jsonc", "yaml", "toml", "dotenv"]
+_LIBRARIES = frozenset({"yaml", "toml"})
 _WIDE = 10_000  # ruamel folds long lines at 80 otherwise
 
 
@@ -38,8 +41,8 @@ def load(format_: Format, text: str) -> Any:
             data = _toml(text).unwrap()
         case "dotenv":
             try:
-                data = {key: entry.value for key, entry in dotenv.parse(text, {}).items()}
-            except UsageError as exc:
+                data = {key: entry.value for key, entry in dotenv.parse(text, {}, name="").items()}
+            except SettingsError as exc:  # the format's own; this file is not the project's
                 raise ValueError(exc.message) from exc
     return {} if data is None else data
 
@@ -54,54 +57,100 @@ def apply(format_: Format, text: str, edits: Sequence[Edit]) -> tuple[str, list[
             continue
         made.append(edit)
         if now != edit.value:
-            text = _put(format_, text, edit.path, edit.value)
             expected = _set(expected, edit.path, edit.value)
-    if (load(format_, text) or _nothing(edits[0].path)) != expected:
-        # A defect of ours or of a library: better no change than a wrong one.
-        raise ValueError(tr("the change would have altered something else in the file"))
+            text = _changed(format_, text, edit, expected)
     return text, made
 
 
 def remove(format_: Format, text: str, edits: Sequence[Edit]) -> str:
     """``text`` without those ``edits`` whose value is still the one that was written."""
     for edit in reversed(edits):
-        if find(load(format_, text), edit.path) == edit.value:
-            text = _remove(format_, text, edit.path)
+        expected = load(format_, text)
+        if find(expected, edit.path) == edit.value:
+            _delete(expected, edit.path)
+            text = _changed(format_, text, edit, expected, gone=True)
     return text
+
+
+def _changed(format_: Format, text: str, edit: Edit, expected: Any, *, gone: bool = False) -> str:
+    """``text`` with ``edit``, or without it, of which all else has the value that it had. Raises
+    ``ValueError`` where that cannot be done: better no change than a wrong one."""
+    try:
+        found = _in_text(format_, text, edit, gone=gone)
+        if _same(load(format_, found), expected):
+            return found
+    except NotInText:
+        pass
+    except ValueError:
+        if format_ not in _LIBRARIES:
+            raise
+    if format_ in _LIBRARIES:
+        found = (
+            _remove(format_, text, edit.path)
+            if gone
+            else _put(format_, text, edit.path, edit.value)
+        )
+        if _same(load(format_, found), expected):
+            return found
+    raise ValueError(tr("the change would have altered something else in the file"))
+
+
+def _same(found: Any, expected: Any) -> bool:
+    """Whether they say the same; a table without anything in it says nothing."""
+    return bool(_without_empty(found) == _without_empty(expected))
+
+
+def _without_empty(data: Any) -> Any:
+    if not isinstance(data, dict):
+        return data or None
+    kept = {
+        key: _without_empty(value) if isinstance(value, dict | list) else value
+        for key, value in data.items()
+    }
+    return {key: value for key, value in kept.items() if value is not None} or None
+
+
+def _in_text(format_: Format, text: str, edit: Edit, *, gone: bool) -> str:
+    """Raises NotInText where the text is written in another way than its module changes."""
+    match format_:
+        case "jsonc":
+            return jsonc.remove(text, edit.path) if gone else jsonc.put(text, edit.path, edit.value)
+        case "yaml":
+            if gone:
+                return yaml_text.remove(text, edit.path)
+            return yaml_text.put(text, edit.path, edit.value)
+        case "toml":
+            if gone:
+                return toml_text.remove(text, edit.path)
+            return toml_text.put(text, edit.path, edit.value)
+        case "dotenv":
+            name = str(edit.path[0])
+            return _without_line(text, name) if gone else _put_line(text, name, str(edit.value))
 
 
 def _put(format_: Format, text: str, path: Path, value: Any) -> str:
     match format_:
-        case "jsonc":
-            return jsonc.put(text, path, value)
         case "yaml":
             yaml, data = _yaml(text)
             return _yaml_text(
                 yaml, _set(_nothing(path) if data is None else data, path, value), text
             )
-        case "toml":
+        case _:
             document = _toml(text)
             _set(document, path, value)
             return str(document.as_string())
-        case "dotenv":
-            return _put_line(text, str(path[0]), str(value))
 
 
 def _remove(format_: Format, text: str, path: Path) -> str:
     match format_:
-        case "jsonc":
-            return jsonc.remove(text, path)
         case "yaml":
             yaml, data = _yaml(text)
             _delete(data, path)
             return _yaml_text(yaml, data, text)
-        case "toml":
+        case _:
             document = _toml(text)
             _delete(document, path)
             return str(document.as_string())
-        case "dotenv":
-            lines = text.splitlines(keepends=True)
-            return "".join(line for line in lines if _key_of(line) != path[0])
 
 
 def _nothing(path: Path) -> Any:
@@ -205,15 +254,24 @@ def _toml(text: str) -> Any:
 
 def _put_line(text: str, key: str, value: str) -> str:
     quoted = value if value and all(c.isalnum() or c in "-_./:+@," for c in value) else f"'{value}'"
-    lines = text.splitlines(keepends=True)
-    for number, line in enumerate(lines):
-        if _key_of(line) == key:
-            lines[number] = f"{key}={quoted}\n"
-            return "".join(lines)
-    if lines and not lines[-1].endswith("\n"):
-        lines[-1] += "\n"
-    return "".join([*lines, f"{key}={quoted}\n"])
+    lines = lines_of(text)
+    newline = "\r\n" if "\r\n" in text else "\n"
+    there = dotenv.parse(text, {}, name="").get(key)
+    if there is not None:
+        line = lines[there.line - 1]
+        name, sign, rest = line.partition("=")
+        comment = re.search(r"[ \t]+#[^\r\n]*", rest)
+        end = rest[len(rest.rstrip("\r\n")) :]
+        lines[there.line - 1] = f"{name}{sign}{quoted}{comment.group() if comment else ''}{end}"
+        return "".join(lines)
+    if lines and not lines[-1].endswith(("\n", "\r")):
+        lines[-1] += newline
+    return "".join([*lines, f"{key}={quoted}{newline}"])
 
 
-def _key_of(line: str) -> str:
-    return line.strip().removeprefix("export ").partition("=")[0].strip()
+def _without_line(text: str, key: str) -> str:
+    """Every line that sets ``key``; a key that is also set above would come back otherwise."""
+    while (there := dotenv.parse(text, {}, name="").get(key)) is not None:
+        lines = lines_of(text)
+        text = "".join(lines[: there.line - 1] + lines[there.line :])
+    return text

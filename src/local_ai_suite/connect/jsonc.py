@@ -17,6 +17,7 @@ from .path import Item, Path, same_item
 
 _DEEPEST = 200  # nested deeper than any configuration; keeps the recursion bounded
 _SKIP = re.compile(r"(?:[ \t\r\n\ufeff]+|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
+_REST_OF_LINE = re.compile(r"(?:[ \t]|/\*[^\n\r]*?\*/)*(?://[^\n\r]*)?(?=\r?\n)")
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
 _WORD = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null")
 
@@ -170,13 +171,13 @@ def remove(text: str, path: Path) -> str:
     if number is None:
         return text
     start, end = places[number]
-    after = _SKIP.match(text, end)
-    comma = after.end() if after else end
+    comma = _behind(text, end)
     if text[comma : comma + 1] == ",":
-        end = comma + 1
+        # A comment before the comma is not ours, and stays.
+        text = text[:comma] + text[comma + 1 :]
     elif number:
         # The last one: the comma before it goes instead.
-        before = text.rindex(",", places[number - 1][1], start)
+        before = _behind(text, places[number - 1][1])
         text = text[:before] + text[before + 1 :]
         start, end = start - 1, end - 1
     line = text.rfind("\n", 0, start) + 1
@@ -184,6 +185,12 @@ def remove(text: str, path: Path) -> str:
     if rest and not text[line:start].strip():
         start, end = line, end + rest.end()  # alone on its lines: they go whole
     return text[:start] + text[end:]
+
+
+def _behind(text: str, at: int) -> int:
+    """Where the next sign after ``at`` stands, blank space and comments apart."""
+    after = _SKIP.match(text, at)
+    return after.end() if after else at
 
 
 def _child(node: Node, step: str | Item) -> Node | None:
@@ -221,15 +228,14 @@ def _insert(text: str, node: Node, step: str | Item, value: Any) -> str:
         inside = text[node.start + 1 : node.end - 1]
         body = f"{inside.rstrip()}{newline}{inner}{new}{newline}{outer}"
         return text[: node.start + 1] + body + text[node.end - 1 :]
-    after = _SKIP.match(text, last)
-    comma = after.end() if after else last
+    comma = _behind(text, last)
     if text[comma : comma + 1] == ",":
         last, sign = comma + 1, ""
     else:
         sign = ","
-    # A comment on the same line belongs to the value before.
-    rest = re.match(r"[ \t]*(?://[^\n\r]*|/\*[^\n\r]*?\*/)?", text[last:])
-    at = last + (rest.end() if rest else 0)
+    # What else stands on the line, comments and blank space, belongs to the value before.
+    rest = _REST_OF_LINE.match(text, last)
+    at = rest.end() if rest else last
     one_line = "\n" not in text[node.start : node.end]
     gap = " " if one_line else newline + inner
     trailing = "," if not sign and not one_line else ""

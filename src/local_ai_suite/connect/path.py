@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,10 @@ class Item:
 Path = tuple[str | Item, ...]
 
 
+class NotInText(ValueError):
+    """The place is not one that lines can be put into, or taken out of, as the file is written."""
+
+
 @dataclass(frozen=True, slots=True)
 class Edit:
     """``value`` at ``path``. With ``only_if_absent`` a value that is there stays."""
@@ -24,6 +29,12 @@ class Edit:
     path: Path
     value: Any
     only_if_absent: bool = False
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines with their ends. Only a line feed ends one: ``str.splitlines`` also splits at
+    characters that these formats take for text."""
+    return [line for line in re.split(r"(?<=\n)", text) if line]
 
 
 def same_item(value: Any, item: Item) -> bool:
