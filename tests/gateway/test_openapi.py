@@ -98,3 +98,13 @@ def test_a_key_is_asked_for_where_one_is_asked_for(real_engine: Engine) -> None:
     with running(real_engine.url, guard=guard) as locked:
         for path in ("/openapi.json", "/docs"):
             assert httpx.get(f"{locked.url}{path}").status_code == 401
+
+
+def test_it_is_valid_openapi() -> None:
+    # Schemathesis carries the OpenAPI Initiative's own schema of 3.1.
+    import jsonschema_rs
+    from schemathesis.specs.openapi.definitions import OPENAPI_31
+
+    validator = jsonschema_rs.validator_for(OPENAPI_31)
+    assert [error.message for error in validator.iter_errors(TOLD)] == []
+    assert not validator.is_valid({**TOLD, "paths": {"no-slash": {}}})

@@ -39,12 +39,14 @@ What stands in bold must be there.
 def page() -> str:
     """The whole page: a table for each protocol, then every schema's members."""
     told = openapi.document()
-    tables: dict[str, list[str]] = {}
+    tables: dict[str, list[str]] = {tag["name"]: [] for tag in told["tags"]}
     for path, methods in told["paths"].items():
         for method, operation in methods.items():
-            tables.setdefault(operation["tags"][0], []).append(_row(path, method, operation))
+            tables[operation["tags"][0]].append(_row(path, method, operation))
     parts = [HEAD]
     for tag, rows in tables.items():
+        if not rows:
+            continue
         parts += [f"\n## {tag}\n\n| path | what | request | streams |\n|---|---|---|---|\n"]
         parts += [f"{row}\n" for row in rows]
     parts.append(

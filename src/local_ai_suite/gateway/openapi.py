@@ -72,6 +72,7 @@ def document(endpoints: Mapping[str, Endpoint] = ENDPOINTS) -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "security": [{}, {"bearer": []}, {"header": []}],
+        "tags": words["tags"],
         "paths": dict(sorted(paths.items())),
         "components": {
             "schemas": words["schemas"],
@@ -159,12 +160,14 @@ _STYLE = (
 
 def page(told: Mapping[str, Any]) -> str:
     """The document as a page of HTML that loads nothing: no script, no font, no picture."""
-    by_tag: dict[str, list[str]] = {}
+    by_tag: dict[str, list[str]] = {tag["name"]: [] for tag in told["tags"]}
     for path, methods in told["paths"].items():
         for method, operation in methods.items():
-            by_tag.setdefault(operation["tags"][0], []).append(_operation(path, method, operation))
+            by_tag[operation["tags"][0]].append(_operation(path, method, operation))
     sections = "".join(
-        f"<h2>{html.escape(tag)}</h2>{''.join(operations)}" for tag, operations in by_tag.items()
+        f"<h2>{html.escape(tag)}</h2>{''.join(operations)}"
+        for tag, operations in by_tag.items()
+        if operations
     )
     schemas = "".join(
         f"<details id={html.escape(name)}><summary><code>{html.escape(name)}</code></summary>"
