@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from local_ai_suite.chat import budget
 from local_ai_suite.chat.blocks import Blocks
 from local_ai_suite.chat.budget import Prompt
-from local_ai_suite.chat.plain import one_line, visible
 from local_ai_suite.chat.sources import Source, compose, decode, shares
 from local_ai_suite.errors import ContextOverflow, UsageError
+from local_ai_suite.messages.plain import one_line, visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from local_ai_suite.messages import say
-
-from .plain import one_line, visible
+from local_ai_suite.messages.plain import one_line, visible
 
 # `ai "이슈 분석"` is how people begin; these words mean the list as well.
 ISSUE_WORDS = frozenset(

@@ -24,7 +24,7 @@ from local_ai_suite.chat.conversation import (
 from local_ai_suite.chat.sources import read_file, read_stream
 from local_ai_suite.cli.ai_screen import Screen
 from local_ai_suite.cli.ai_turn import INTERRUPTED, history_path, prepare, resume
-from local_ai_suite.cli.output import json_option, show
+from local_ai_suite.cli.output import echo_data, json_option, show
 from local_ai_suite.client import client_for
 from local_ai_suite.errors import BadAnswer, UsageError
 from local_ai_suite.messages import say, tr
@@ -171,7 +171,7 @@ def _once(
             if talk.wishes.schema is None:
                 screen.show(answer.text)
             else:
-                click.echo(answer.text)
+                echo_data(answer.text)
     else:
         answer, stopped = screen.stream(talk.open(ready))
         if not stopped:

@@ -11,7 +11,6 @@ import termios
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import click
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
@@ -22,6 +21,7 @@ from prompt_toolkit.key_binding import KeyBindings
 from local_ai_suite.chat.conversation import status_line
 from local_ai_suite.chat.slash import COMMANDS, Slash
 from local_ai_suite.cli import ai_turn
+from local_ai_suite.cli.output import echo
 from local_ai_suite.errors import SuiteError
 from local_ai_suite.messages import say, translated
 from local_ai_suite.messages.width import width
@@ -63,9 +63,9 @@ def run(
                 if line.strip() and not _one_line(talk, history, screen, line, slash):
                     return 0
             except SuiteError as exc:
-                click.echo(error_as_text(exc), err=True)
+                echo(error_as_text(exc), err=True)
             except KeyboardInterrupt:
-                click.echo(say("stopped"), err=True)
+                echo(say("stopped"), err=True)
             line = _typed(session)
     return 0
 
@@ -111,7 +111,7 @@ def _one_line(
     if slash.is_command(line):
         said = slash.run(line)
         if said.text:
-            click.echo(translated(said.text), err=True)
+            echo(translated(said.text), err=True)
         if said.leave:
             return False
         if said.question is None:
@@ -135,7 +135,7 @@ def _ask(
     answer, stopped = screen.stream(talk.open(ready))
     slash.take_attached()
     if stopped:
-        click.echo(say("stopped"), err=True)
+        echo(say("stopped"), err=True)
     if trouble := talk.keep(ready, answer, history):
         screen.warn(trouble)
     screen.note(status_line(ready, answer))

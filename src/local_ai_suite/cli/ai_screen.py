@@ -6,10 +6,9 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-import click
-
-from local_ai_suite.chat.plain import visible
+from local_ai_suite.cli.output import echo
 from local_ai_suite.messages import say, translated
+from local_ai_suite.messages.plain import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,10 +40,10 @@ class Screen:
     def note(self, text: str) -> None:
         """One line for the user, not part of the answer."""
         if not self._quiet:
-            click.secho(visible(translated(text)), err=True, dim=True)
+            echo(translated(text), err=True, dim=True)
 
     def warn(self, text: str) -> None:
-        click.echo(say("warning: {warning}", warning=visible(translated(text))), err=True)
+        echo(say("warning: {warning}", warning=translated(text)), err=True)
 
     def writer(self) -> Writer:
         if self._rendered:
@@ -153,9 +152,9 @@ class _Thinking:
     def show(self, piece: str) -> None:
         if piece and self._shown:
             self._open = True
-            click.secho(visible(piece), err=True, dim=True, nl=False)
+            echo(piece, err=True, dim=True, nl=False)
 
     def end(self) -> None:
         if self._open:
             self._open = False
-            click.echo("\n", err=True)
+            echo("\n", err=True)

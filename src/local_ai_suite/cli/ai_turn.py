@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from local_ai_suite.cli.output import echo
 from local_ai_suite.errors import ContextOverflow, UsageError
 from local_ai_suite.messages import say, tr, translated
 
@@ -50,7 +51,7 @@ def prepare(talk: Conversation, screen: Screen, question: str, sources: Sequence
     except ContextOverflow as exc:
         if not sources or talk.wishes.cut or not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise
-        click.echo(f"{translated(exc.message)}\n  {translated(exc.hint)}", err=True)
+        echo(f"{translated(exc.message)}\n  {translated(exc.hint)}", err=True)
         if not click.confirm(say("Cut it to fit?"), err=True):
             raise
         wishes = talk.wishes

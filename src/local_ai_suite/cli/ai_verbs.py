@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,16 +11,16 @@ import click
 from local_ai_suite.chat import issue_text, tasks
 from local_ai_suite.chat.conversation import Conversation, Wishes, status_line
 from local_ai_suite.chat.history import History
-from local_ai_suite.chat.plain import one_line, visible
 from local_ai_suite.chat.slash import as_markdown
 from local_ai_suite.chat.sources import Source
 from local_ai_suite.cli import ai_turn
 from local_ai_suite.cli.ai_screen import Screen
 from local_ai_suite.cli.issues import issues_of
-from local_ai_suite.cli.output import json_option, show
+from local_ai_suite.cli.output import echo, json_option, show
 from local_ai_suite.client import client_for
 from local_ai_suite.errors import BadAnswer, NotBuiltYet, UsageError
 from local_ai_suite.messages import counted, say, tr, translated
+from local_ai_suite.messages.plain import one_line
 from local_ai_suite.paths import find_paths
 from local_ai_suite.repository import changes, history
 from local_ai_suite.repository.worktree import the_worktree
@@ -67,7 +66,6 @@ def log(number: int | None, search: str, limit: int, delete: int | None, as_json
             said = history.messages(number)
             turns = [{"role": one.role, "content": one.content} for one in said]
             text = as_markdown(turns).rstrip()
-            text = visible(text) if sys.stdout.isatty() else text
             data: dict[str, Any] = {"conversation": number, "messages": turns}
             return show(Result("ai", text, data), as_json=as_json)
         entries = history.entries(search, limit)
@@ -121,8 +119,7 @@ def commit(model: str | None, cut: bool, as_json: bool) -> int:
         )
     screen.note(status_line(ready, answer))
     data = {"message": message, "files": [source.name for source in sources]}
-    text = visible(message) if sys.stdout.isatty() else message
-    return show(Result("ai", text, data, ready.notes if as_json else ()), as_json=as_json)
+    return show(Result("ai", message, data, ready.notes if as_json else ()), as_json=as_json)
 
 
 @click.command()
@@ -196,9 +193,7 @@ def list_issues(
     """Show the issues of ``repository`` (default: the remote origin's)."""
     found = issues_of(Path.cwd(), repository).list(state, limit)
     if found and not as_json:
-        click.echo(
-            say("`lais ai issues N` shows one, `lais plan N` analyses and plans it."), err=True
-        )
+        echo(say("`lais ai issues N` shows one, `lais plan N` analyses and plans it."), err=True)
     return show(Result("ai", issue_text.as_table(found), {"issues": found}), as_json=as_json)
 
 

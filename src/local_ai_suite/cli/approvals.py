@@ -19,7 +19,7 @@ from local_ai_suite.approvals.policy import Level, load_policy
 from local_ai_suite.approvals.registry import ACTIONS
 from local_ai_suite.approvals.show import DEFAULT_COLUMNS, display
 from local_ai_suite.approvals.terminal import Terminal
-from local_ai_suite.cli.output import json_option, show
+from local_ai_suite.cli.output import echo, echo_json, json_option, show
 from local_ai_suite.errors import ApprovalError
 from local_ai_suite.messages import say, tr, translated
 from local_ai_suite.paths import find_paths
@@ -121,7 +121,7 @@ def watch_command(*, as_json: bool) -> int:
     """
     terminal = None if as_json else Terminal()
     skipped: set[str] = set()
-    click.echo(say("Waiting for requests. Ctrl-C ends it."), err=True)
+    echo(say("Waiting for requests. Ctrl-C ends it."), err=True)
     while True:
         with open_gate(find_paths()) as gate:
             gate.sweep()
@@ -130,7 +130,7 @@ def watch_command(*, as_json: bool) -> int:
                     continue
                 skipped.add(request.id)
                 if terminal is None:
-                    click.echo(json.dumps(_summary(gate, request)))
+                    echo_json(json.dumps(_summary(gate, request)))
                 else:
                     _decide_with_one_key(gate, request, terminal)
         time.sleep(_LOOK_AGAIN)
@@ -275,22 +275,22 @@ def _decide_with_one_key(gate: Gate, request: Request, terminal: Terminal) -> No
         try:
             result = decide(gate, request, terminal)
         except ApprovalError as exc:
-            click.echo(f"{translated(exc.message)}\n", err=True)
+            echo(f"{translated(exc.message)}\n", err=True)
         else:
-            click.echo(result.text)
+            echo(result.text)
         return
     shown = _display(gate, request, terminal.size.columns)
     key, presence = terminal.one_key(request, shown, judgement.level, user())
     try:
         if key == "a" and presence is not None:
-            click.echo(_approved(gate, request, presence, run=True).text)
+            echo(_approved(gate, request, presence, run=True).text)
         elif key == "r":
             gate.reject(request.id, tr("rejected while watching"))
-            click.echo(say("{id} is rejected", id=request.id))
+            echo(say("{id} is rejected", id=request.id))
         else:
-            click.echo(say("{id} still waits", id=request.id))
+            echo(say("{id} still waits", id=request.id))
     except ApprovalError as exc:
-        click.echo(translated(exc.message), err=True)
+        echo(translated(exc.message), err=True)
 
 
 def _display(gate: Gate, request: Request, columns: int | None = None) -> Display:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from local_ai_suite.cli.output import json_option, show
+from local_ai_suite.cli.output import echo, json_option, show
 from local_ai_suite.client import client_for
 from local_ai_suite.connect import changes, formats, table, tunnels, values
 from local_ai_suite.connect.editor import Home, Target
@@ -107,7 +107,7 @@ def command(
     backups: list[Path] = []
     if any(not plan.nothing for plan in plans):
         if not as_json:
-            click.echo("\n".join([shown, *running]), err=True)
+            echo("\n".join([shown, *running]), err=True)
         _agree(yes)
         backups = changes.write(plans, _ledger(paths, client))
     data["notes"] += running
@@ -281,7 +281,7 @@ def launch_command(name: str, arguments: tuple[str, ...]) -> int:
     """Start a terminal client on the local models, with nothing written anywhere."""
     if name in {"-h", "--help"}:  # after CLIENT it is the client's own
         context = click.get_current_context()
-        click.echo(context.get_help())
+        echo(context.get_help())
         context.exit()
     client = _client(name)
     if client.launch is None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from local_ai_suite import doctor
-from local_ai_suite.cli.output import json_option, show
+from local_ai_suite.cli.output import echo, json_option, show
 from local_ai_suite.messages import tr, translated
 from local_ai_suite.messages.width import ljust
 from local_ai_suite.paths import find_paths
@@ -43,21 +42,27 @@ def preflight_command(as_json: bool) -> int:
 
 def _show(command: str, report: Report, *, as_json: bool) -> int:
     code = 0 if report.will_work else 1
-    return show(Result(command, as_text(report), report.as_data(), exit_code=code), as_json=as_json)
+    if as_json:
+        return show(Result(command, "", report.as_data(), exit_code=code), as_json=True)
+    for mark, shade, rest in _lines(report):
+        echo(mark, nl=False, fg=shade)
+        echo(rest)
+    return code
 
 
-def as_text(report: Report, *, colour: bool | None = None) -> str:
+def as_text(report: Report) -> str:
     """One line a check, the remedy below it, the conclusion at the end."""
-    coloured = sys.stdout.isatty() if colour is None else colour
+    return "\n".join(mark + rest for mark, _, rest in _lines(report))
+
+
+def _lines(report: Report) -> list[tuple[str, str | None, str]]:
+    """Each line in two parts: how it went, its colour; what it is about."""
     width = max((len(check.name) for check in report.checks), default=0)
-    lines = []
+    lines: list[tuple[str, str | None, str]] = []
     for check in report.checks:
         word, shade = _MARKS[check.status]
-        mark = ljust(translated(word), 8)
-        lines.append(
-            f"{click.style(mark, fg=shade) if coloured else mark} {check.name:<{width}}  "
-            f"{translated(check.message)}"
-        )
+        said = f" {check.name:<{width}}  {translated(check.message)}"
+        lines.append((ljust(translated(word), 8), shade, said))
         if check.status != "ok" and check.remedy:
-            lines.append(f"{'':<{9 + width}}  -> {translated(check.remedy)}")
-    return "\n".join([*lines, "", translated(report.conclusion())])
+            lines.append(("", None, f"{'':<{9 + width}}  -> {translated(check.remedy)}"))
+    return [*lines, ("", None, ""), ("", None, translated(report.conclusion()))]

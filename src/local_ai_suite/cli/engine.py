@@ -12,7 +12,7 @@ import click
 import orjson
 
 from local_ai_suite import hardware
-from local_ai_suite.cli.output import json_option, show
+from local_ai_suite.cli.output import echo, json_option, rewrite_line, show
 from local_ai_suite.engines import build, find
 from local_ai_suite.errors import EngineError
 from local_ai_suite.messages import say, tr, translated
@@ -114,7 +114,7 @@ def build_command(cuda: bool | None, jobs: int | None, as_json: bool) -> int:
         cuda = build.wants_cuda(os.environ.get("PATH"), hardware.detect().gpus)
     built = build.build(paths, cuda=cuda, jobs=jobs, progress=_Bar())
     if sys.stderr.isatty():
-        click.echo("", err=True)
+        echo("", err=True)
     with_what = say("with CUDA") if built.cuda else say("for the CPU")
     text = f"{built.path}: {built.version}, {with_what}, in {built.seconds:.0f} s"
     hint = say("`lais restart` takes it up.") if probe.ask(_port(), "/health") else ""
@@ -131,10 +131,10 @@ class _Bar:
         tenth = int((part or 0.0) * 10)
         if sys.stderr.isatty():
             share = "" if part is None else f" {part * 100:3.0f} %"
-            click.echo(f"\r\033[K{translated(what)}{share}", err=True, nl=False)
+            rewrite_line(f"{translated(what)}{share}")
         elif (what, tenth) != self._said:
             words = translated(what)
-            click.echo(words if part is None else f"{words}: {tenth * 10} %", err=True)
+            echo(words if part is None else f"{words}: {tenth * 10} %", err=True)
         self._said = (what, tenth)
 
 

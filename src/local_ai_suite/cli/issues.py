@@ -12,6 +12,7 @@ import click
 from local_ai_suite.approvals import State, open_gate
 from local_ai_suite.approvals.display import escape_lines
 from local_ai_suite.approvals.terminal import Terminal
+from local_ai_suite.cli.output import echo, rewrite_line
 from local_ai_suite.client import client_for
 from local_ai_suite.errors import ApprovalError, UsageError
 from local_ai_suite.issues.documents import Documents, documents_for
@@ -238,7 +239,7 @@ def _approve(documents: Documents, root: Path, options: dict[str, Any]) -> Resul
                     state, said = result.data["state"], result.text
                 except ApprovalError as exc:
                     said = exc.message
-                click.echo(said, err=True)
+                echo(said, err=True)
             ends.append({"id": request.id, "action": request.action, "state": state})
     waiting = [end["id"] for end in ends if end["state"] == "pending"]
     lines = [f"{end['id']}  {end['state']:<9} {end['action']}" for end in ends]
@@ -293,8 +294,11 @@ def _progress(language: str, *, quiet: bool) -> Callable[[int, int, str], None]:
             return
         filled = "█" * number + "░" * (of - number)
         line = f"{filled} {number}/{of} {word(f'section_{key}', language)}"
-        click.echo(f"\r\033[K{line}" if on_terminal else line, err=True, nl=not on_terminal)
-        if on_terminal and number == of:
-            click.echo(err=True)
+        if not on_terminal:
+            echo(line, err=True)
+            return
+        rewrite_line(line)
+        if number == of:
+            echo(err=True)
 
     return bar

@@ -19,6 +19,7 @@ import click
 from local_ai_suite import __version__
 from local_ai_suite.cli.help import translate_help
 from local_ai_suite.cli.interrupts import importing
+from local_ai_suite.cli.output import echo, echo_json
 from local_ai_suite.errors import DiskError, SuiteError, UsageError
 from local_ai_suite.log import log_to_file
 from local_ai_suite.messages import say, speak, tr, translated
@@ -130,12 +131,12 @@ def main(argv: list[str] | None = None) -> None:
         code: Any = lais.main(args=arguments, prog_name="lais", standalone_mode=False)
     except click.ClickException as exc:
         if as_json:
-            click.echo(error_as_json(verb, UsageError(exc.format_message())))
+            echo_json(error_as_json(verb, UsageError(exc.format_message())))
         else:
             exc.show()
         sys.exit(exc.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo(say("stopped"), err=True)
+        echo(say("stopped"), err=True)
         sys.exit(INTERRUPTED)
     except SuiteError as exc:
         _fail(verb, exc, as_json)
@@ -194,5 +195,8 @@ def _keep_traceback(verb: str, exc: Exception) -> Path | None:
 
 
 def _fail(verb: str, error: SuiteError, as_json: bool) -> NoReturn:
-    click.echo(error_as_json(verb, error) if as_json else error_as_text(error), err=not as_json)
+    if as_json:
+        echo_json(error_as_json(verb, error))
+    else:
+        echo(error_as_text(error), err=True)
     sys.exit(error.exit_code)

@@ -9,7 +9,7 @@ import click
 
 from local_ai_suite.cli.models_inspect import inspect_command
 from local_ai_suite.cli.models_progress import Quiet, watcher
-from local_ai_suite.cli.output import json_option, show
+from local_ai_suite.cli.output import echo, json_option, show
 from local_ai_suite.errors import SettingsError, UsageError
 from local_ai_suite.messages import say, tr, translated
 from local_ai_suite.models import listing, recommended
@@ -95,7 +95,7 @@ def pull_command(name: str, as_json: bool) -> int:
                 pulled = _from_hub(name, settings, folder, progress)
         except KeyboardInterrupt:
             progress.close()
-            click.echo(
+            echo(
                 say(
                     "What has come is kept. `lais models pull {name}` goes on from there.",
                     name=name,
@@ -166,7 +166,7 @@ def _agreed(question: str) -> bool:
     except click.Abort:
         if sys.stdin.isatty():
             raise  # Ctrl-C
-        click.echo(err=True)
+        echo(err=True)
         raise UsageError(
             tr("nobody can be asked whether to delete it: standard input has ended"),
             hint=tr("--yes deletes without asking."),

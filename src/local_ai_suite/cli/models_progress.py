@@ -6,9 +6,9 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-import click
-
+from local_ai_suite.cli.output import echo
 from local_ai_suite.messages import say
+from local_ai_suite.messages.plain import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ class Lines(Quiet):
 
     def __init__(
         self,
-        write: Callable[[str], None] = lambda line: click.echo(line, err=True),
+        write: Callable[[str], None] = lambda line: echo(line, err=True),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._write, self._clock = write, clock
@@ -99,7 +99,7 @@ class Bar(Quiet):
         )
 
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             DownloadColumn(),
             TransferSpeedColumn(),
@@ -113,6 +113,7 @@ class Bar(Quiet):
         return self
 
     def start(self, name: str, total: int | None, done: int) -> None:
+        name = visible(name)  # it is the hub's word
         if self._task is not None and self._progress.tasks[-1].description == name:
             self._progress.reset(self._task, total=total, completed=done)
         else:
@@ -123,7 +124,7 @@ class Bar(Quiet):
             self._progress.advance(self._task, count)
 
     def note(self, text: str) -> None:
-        self._progress.console.print(text, markup=False, highlight=False)
+        self._progress.console.print(visible(text), markup=False, highlight=False)
 
     def close(self) -> None:
         self._progress.stop()

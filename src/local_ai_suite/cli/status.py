@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
-from local_ai_suite.cli.output import json_option, show
-from local_ai_suite.messages import say
+from local_ai_suite.cli.output import echo, json_option, show
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
 from local_ai_suite.stack import containers, logs, runtime, status
@@ -84,8 +82,6 @@ def _lines(paths: Paths, count: int, *, follow: bool, in_docker: bool) -> Iterat
 
 
 def _print(name: str, line: str, colours: dict[str, str]) -> None:
-    prefix = f"{name:<12}"
-    if sys.stdout.isatty():
-        colour = colours.setdefault(name, _COLOURS[len(colours) % len(_COLOURS)])
-        prefix = click.style(prefix, fg=colour)
-    click.echo(say("{prefix} | {line}", prefix=prefix, line=line))
+    colour = colours.setdefault(name, _COLOURS[len(colours) % len(_COLOURS)])
+    echo(f"{name:<12}", nl=False, fg=colour)  # without colour where stdout is no terminal
+    echo(f" | {line}")

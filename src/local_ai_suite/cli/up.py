@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from local_ai_suite.cli.output import json_option, show
+from local_ai_suite.cli.output import echo, json_option, show
 from local_ai_suite.doctor import ensure_ready
 from local_ai_suite.log import log_to_file
 from local_ai_suite.messages import say, translated
@@ -33,7 +33,7 @@ def progress(quiet: bool) -> Iterator[Callable[[str], None]]:
         yield lambda _line: None
         return
     if not sys.stderr.isatty():
-        yield lambda line: click.echo(say("  {line} ...", line=line), err=True)
+        yield lambda line: echo(say("  {line} ...", line=line), err=True)
         return
     from rich.console import Console  # noqa: PLC0415  (60 ms that only a terminal needs)
 
@@ -56,14 +56,14 @@ def bring_up(command: str, phase: str, *, as_json: bool) -> int:
     phases.check_phase(phase)
     log_to_file(paths.ensure_state() / "logs", "up")
     if ensure_env_file(paths):
-        click.echo(say("  made {name} with a fresh key", name=paths.env_file.name), err=True)
+        echo(say("  made {name} with a fresh key", name=paths.env_file.name), err=True)
     settings = load_settings(paths)
     ensure_ready(settings, paths)
     try:
         with progress(as_json) as report:
             outcome = runtime.up(phase, settings, paths, report)
     except SystemExit:  # SIGTERM, from `lais down` for one
-        click.echo(say("stopped by another command; what had begun was ended"), err=True)
+        echo(say("stopped by another command; what had begun was ended"), err=True)
         raise
     warnings = (*settings.warnings, *outcome.notes)
     folder = settings.models_path(paths)
