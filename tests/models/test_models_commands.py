@@ -126,6 +126,17 @@ def test_inspect_has_words_for_names_that_are_no_file(models: Path, name: str, c
     assert answer(capsys)["error"]["code"] in {"model", "gguf_invalid"}
 
 
+@pytest.mark.parametrize("name", ["a\0b", "x" * 300, "x\x1b[2J", "é" * 200])
+@pytest.mark.parametrize("command", [["pull"], ["rm", "--yes"]])
+def test_names_that_no_file_can_have_are_an_error_in_words(
+    models: Path, command: list[str], name: str, capsys
+) -> None:
+    words = f"user/repo:{name}" if command == ["pull"] else name
+    assert lais("models", *command, words, "--json") in {2, 4}
+    assert answer(capsys)["error"]["code"] in {"usage", "model"}
+    assert list(models.iterdir()) == []
+
+
 # recommended
 
 

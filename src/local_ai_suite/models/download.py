@@ -346,7 +346,12 @@ def _locked(part: Path) -> Iterator[IO[bytes]]:
             ) from exc
         except OSError:  # a disk without locks (some network shares): go on without
             pass
-        yield stream
+        try:
+            yield stream
+        except BaseException:
+            if os.fstat(descriptor).st_size == 0:  # nothing came: there is nothing to go on with
+                part.unlink(missing_ok=True)
+            raise
 
 
 def _continues(answer: httpx.Response, start: int, size: int | None) -> bool:

@@ -14,6 +14,8 @@ from . import recommended
 
 # The hub's own rule for names of users and repositories.
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
+_LONGEST_NAME = 255 - len(".part-0123456789ab")  # bytes: NAME_MAX of every file system in use
+_SHOWN = 80
 _REPO = re.compile(rf"{_PART}/{_PART}")
 _REVISION = re.compile(r"[A-Za-z0-9._/-]{1,200}")
 _PAGE = re.compile(r"/(?P<repo>[^/]+/[^/]+)/(?:resolve|blob)/(?P<revision>[^/]+)/(?P<file>.+)")
@@ -75,11 +77,17 @@ def _from_address(text: str) -> Reference:
     return _checked(page["repo"], page["file"], page["revision"])
 
 
+def is_file_name(name: str) -> bool:
+    """Whether a file, with the mark of a download behind its name, can be called so anywhere."""
+    parts = PurePosixPath(name).parts
+    return name.isprintable() and all(len(part.encode()) <= _LONGEST_NAME for part in parts)
+
+
 def _checked(repo: str, file: str | None, revision: str) -> Reference:
     path = PurePosixPath(file or "")
-    if path.is_absolute() or ".." in path.parts or not (file or "").isprintable():
+    if path.is_absolute() or ".." in path.parts or not is_file_name(file or ""):
         raise UsageError(
-            tr("{file!r} is not a file name", file=file),
+            tr("{file!r} is not a file name", file=(file or "")[:_SHOWN]),
             hint=tr("Give the path inside the repository, as its page shows it."),
         )
     if not _REPO.fullmatch(repo) or not _REVISION.fullmatch(revision) or ".." in revision:

@@ -10,6 +10,7 @@ from local_ai_suite.gguf import split_name
 from local_ai_suite.messages import tr
 
 from .pull import parts_of
+from .reference import is_file_name
 
 _SUFFIX = ".gguf"
 
@@ -65,6 +66,11 @@ def find_removal(name: str, folder: Path) -> Removal:
 
 def _inside(name: str, folder: Path) -> Path:
     # The folder part is followed through links, the file itself is not: a link may be removed.
+    if not is_file_name(name):
+        raise UsageError(
+            tr("{name!r} is not a file name", name=name[:80]),
+            hint=tr("`lais models` lists the files and their names."),
+        )
     path = folder / name
     parent = path.parent.resolve()
     home = folder.resolve()
