@@ -388,6 +388,9 @@ class _Connection(asyncio.Protocol):
         if self.complete:  # data that nobody asked for
             self.abort()
             return
+        if not self._touched and not b"HTTP/".startswith(data[:5]):  # llhttp also takes RTSP's
+            self.fail(UpstreamGarbage(f"{self._upstream.authority} does not speak HTTP."))
+            return
         self._touched = True
         if len(data) <= _PARSED_AT_ONCE:
             self._parse(data)
@@ -449,6 +452,8 @@ class _Connection(asyncio.Protocol):
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
+        if (version := self._parser.get_http_version()) not in {"1.1", "1.0"}:
+            raise ValueError(f"HTTP/{version}")
         status = self._parser.get_status_code()
         if status < 200:  # 100 Continue and its like: the answer follows
             return
