@@ -167,6 +167,7 @@ CHUNKS = [
         SHORT + b"0\r\nx: y\n\r\n", SHORT + b"0\r\nx\x00: y\r\n\r\n", SHORT + b"0\r\n: y\r\n\r\n",
         SHORT + b"0\r\nx: a\r\n b\r\n\r\n", SHORT + b"0\n\r\n",
         SHORT + b"0\r\ncontent-length: 5\r\n\r\n", SHORT + b"0\r\ntransfer-encoding: x\r\n\r\n",
+        SHORT + b"0\r\nx: y\r\ntransfer-encoding: gzip, chunked\r\n\r\n",
     )
 ]  # fmt: skip
 

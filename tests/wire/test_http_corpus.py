@@ -88,9 +88,19 @@ def test_the_same_bytes_one_by_one_are_the_same_request(case: Case) -> None:
     check(case, got, app)
 
 
-def test_bytes_of_the_corpus_put_together_at_random_never_show_more_than_h11_sees() -> None:
+@pytest.mark.parametrize("seed", range(2))
+def test_requests_put_together_at_random_never_show_more_than_h11_sees(seed: int) -> None:
+    check_put_together(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 200))
+def test_many_requests_put_together_never_show_more_than_h11_sees(seed: int) -> None:
+    check_put_together(seed)
+
+
+def check_put_together(seed: int) -> None:
     """Pieces of the corpus' requests, cut and joined: whatever passes, both parsers see alike."""
-    seed = random.randrange(2**32)
     dice = random.Random(seed)
     lines = sorted({line for case in SMALL for line in case.sent.split(b"\r\n")})
 

@@ -318,18 +318,15 @@ def test_what_never_ends_is_garbage_within_a_few_kilobytes(before: bytes, again:
 def test_a_trailer_is_never_a_header() -> None:
     async def script(reader: Reader, writer: Writer) -> None:
         await read_request(reader)
-        writer.write(BEGUN + b"2\r\nok\r\n0\r\nset-cookie: a\r\ncontent-length: 9\r\n\r\n")
+        writer.write(BEGUN + b"2\r\nok\r\n0\r\nset-cookie: a\r\n\r\n")
         await reader.read(1)
 
     async def main() -> None:
         async with faked(script) as (_, upstream):
             exchange = await upstream.start("GET", "/")
-            try:
-                await exchange.head()
-                assert await exchange.read_all(100) == b"ok"
-                assert exchange.headers == [(b"transfer-encoding", b"chunked")]
-            except UpstreamGarbage:
-                pass  # a trailer that would change the framing is refused by llhttp
+            await exchange.head()
+            assert await exchange.read_all(100) == b"ok"
+            assert exchange.headers == [(b"transfer-encoding", b"chunked")]
 
     asyncio.run(main())
 

@@ -23,6 +23,7 @@ from local_ai_suite.wire.asgi import answer
 from local_ai_suite.wire.cycle import CONTINUE, STATUS_LINES, RequestCycle
 from local_ai_suite.wire.envelope import envelope_of, error_for
 from local_ai_suite.wire.head import (
+    FRAMING,
     MAX_HEAD_BYTES,
     HeadRefused,
     check_head,
@@ -174,8 +175,12 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         # After the head they are trailers, which nothing here may take for headers (RFC 9110,
         # 6.5.1): dropped.
+        name = name.lower()
         if self._in_head:
-            self._headers.append((name.lower(), value))
+            self._headers.append((name, value))
+        elif name in FRAMING:
+            message = f"{name.decode('latin-1')} may not be a trailer."
+            raise HeadRefused(400, "bad_request", message)
 
     def on_headers_complete(self) -> None:
         self._in_head = self._fresh = False

@@ -7,6 +7,8 @@ import http
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
+from local_ai_suite.wire.head import FRAMING
+
 if TYPE_CHECKING:
     from local_ai_suite.wire.asgi import Message, Scope
 
@@ -20,8 +22,6 @@ STATUS_LINES = {
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _DISCONNECT: Message = {"type": "http.disconnect"}
 _BODYLESS = frozenset({204, 304})
-# Framing is the server's, whatever an application says.
-_OURS = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class Client(Protocol):
@@ -161,8 +161,8 @@ class RequestCycle:
                 dated = True
             elif name == b"content-length" and status != 204:  # RFC 9110, 8.6
                 self._left = int(value)
-            elif name in _OURS:
-                continue
+            elif name in FRAMING:
+                continue  # framing is the server's, whatever an application says
             lines.append(b"%b: %b\r\n" % (name, value))
         if not dated:
             lines.append(_date_line())

@@ -20,6 +20,8 @@ MAX_TARGET_BYTES = 32 * 1024
 # Clients send a dozen, proxies another dozen; each one costs far more memory than its bytes.
 MAX_HEADERS = 256
 
+FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+
 _METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 # RFC 9110, 7.2: uri-host [ ":" port ]; whose it is, the guard says.
 _HOST_FORM = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")

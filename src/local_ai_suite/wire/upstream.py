@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 import httptools
 
 from local_ai_suite.errors import NetworkError
+from local_ai_suite.wire.head import FRAMING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -317,10 +318,9 @@ class _Connection(asyncio.Protocol):
         self.pieces: list[bytes] = []
         self.error: UpstreamError | None = None
         self.paused = False
-        self.complete = True  # nothing is under way yet
         self.keep_alive = True
         self._reset()
-        self.complete = True
+        self.complete = True  # nothing is under way yet
 
     def _reset(self) -> None:
         self._bytes = self._framing = self.status = 0
@@ -415,7 +415,7 @@ class _Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
-            self.fail(UpstreamGarbage(f"{name} sent no valid HTTP: {exc}."))
+            self.fail(UpstreamGarbage(f"{name} sent no valid HTTP: {exc.__context__ or exc}."))
             return
         if self._framing > MAX_HEAD_BYTES:
             self.fail(UpstreamGarbage(f"{name} sent headers or trailers without an end."))
@@ -440,20 +440,23 @@ class _Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         if self.complete:
             # A second answer behind the first would be taken for the next request's.
-            self.keep_alive = False
             raise ValueError("an answer that nobody asked for")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.head_complete:
-            return  # a trailer: nothing here may take it for a header (RFC 9110, 6.5.1)
         name = name.lower()
-        if name in {b"content-length", b"transfer-encoding"}:
+        if name in FRAMING:
+            if self.head_complete:
+                raise ValueError("a trailer that would change the framing")
             self.framed = True
-        self.headers.append((name, value))
+        if not self.head_complete:  # else a trailer, which is no header (RFC 9110, 6.5.1)
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         if (version := self._parser.get_http_version()) not in {"1.1", "1.0"}:
             raise ValueError(f"HTTP/{version}")
+        codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
+        if codings not in ([], [b"chunked"]):
+            raise ValueError("a transfer coding beside chunked")
         status = self._parser.get_status_code()
         if status < 200:  # 100 Continue and its like: the answer follows
             return
