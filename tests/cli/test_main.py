@@ -15,8 +15,11 @@ import pytest
 
 from local_ai_suite.cli import main as door
 from local_ai_suite.cli import up
+from local_ai_suite.cli.up import up_text
 from local_ai_suite.demo import write_scripted_gguf
 from local_ai_suite.paths import Paths
+from local_ai_suite.stack.runtime import UpOutcome
+from local_ai_suite.stack.status import StackReport
 
 
 @pytest.fixture
@@ -207,3 +210,14 @@ def test_a_digit_that_is_no_number_is_wrong_words(
 ) -> None:
     assert run("plan", "²") == 2
     assert "'²' is not an issue's number" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("port", "said"), [(8000, False), (18000, True)])
+def test_up_with_the_demo_model_says_the_port_that_it_really_has(port: int, said: bool) -> None:
+    """The model has learnt the usual port, and says that one when it is asked."""
+    address = f"http://localhost:{port}/v1"
+    model = {"id": "local-chat", "meta": {"is_demo": True, "status": "ready"}}
+    stack = StackReport("native", "p1", address, 1.0, (), (model,))
+    text = up_text(UpOutcome(stack, False, 1.0, ()), "models/")
+    assert f"Try:  curl {address}/models" in text
+    assert (f"here the address is {address}" in text) is said

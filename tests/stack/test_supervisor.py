@@ -126,6 +126,34 @@ def test_a_full_disk_does_not_end_what_runs(paths, fake_service, monkeypatch) ->
     assert not paths.run_file.exists()
 
 
+def test_a_supervisor_that_fails_stops_its_services_and_leaves_word_of_it(
+    paths, fake_service
+) -> None:
+    """Who waits for it must not be told that somebody stopped it."""
+    paths.ensure_state()
+    supervisor = Supervisor([fake_service()], paths, "p1", "digest")
+
+    async def story() -> None:
+        running = asyncio.create_task(supervisor.run())
+        while supervisor.services[0].state.phase != "ready":  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+        def defect(*, must: bool = False) -> None:
+            raise RuntimeError("a defect")
+
+        supervisor._publish = defect
+        supervisor._service_changed()
+        with pytest.raises(RuntimeError, match="a defect"):
+            await running
+
+    asyncio.run(asyncio.wait_for(story(), WAIT_S))
+    left = read_run(paths.run_file)
+    assert left is not None
+    process = left.services[0].process
+    assert process is not None
+    assert process.process() is None
+
+
 def test_a_run_file_that_cannot_be_written_leaves_no_half_of_one(paths, monkeypatch) -> None:
     paths.ensure_state()
     monkeypatch.setattr("orjson.dumps", lambda *_a, **_k: b"x" * 100)

@@ -73,6 +73,7 @@ def bring_up(command: str, phase: str, *, as_json: bool) -> int:
 
 
 def up_text(outcome: UpOutcome, models: str) -> str:
+    """What ``up`` prints for a person; ``models``: their folder, as they would write it."""
     stack = outcome.stack
     how = (
         say("is already up")

@@ -45,6 +45,8 @@ Probe = Callable[[], Awaitable[bool]]
 
 
 class ChildState(StrEnum):
+    """What a child is at; see the drawing above."""
+
     STOPPED = "stopped"
     STARTING = "starting"
     READY = "ready"

@@ -37,7 +37,8 @@ class Output(Protocol):
     def finish(self) -> None:
         """The child is gone; what it has written already is still read."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Nothing more is written to the file."""
 
     def tail(self, lines: int) -> list[str]:
         """The last lines, oldest first."""

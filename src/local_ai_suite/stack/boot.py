@@ -42,6 +42,9 @@ After=network.target docker.service
 [Service]
 Type=oneshot
 RemainAfterExit=yes
+# A disk with the models that is mounted late, a port that somebody still holds: that passes.
+Restart=on-failure
+RestartSec=30
 {user}WorkingDirectory={folder}
 Environment={project}
 Environment={state}

@@ -47,6 +47,7 @@ class ProcessId:
 
     @classmethod
     def of(cls, pid: int) -> ProcessId:
+        """The process that has ``pid`` now. Raises :class:`psutil.Error` when there is none."""
         return cls(pid, _start_time(pid), _boot_id())
 
     def process(self) -> psutil.Process | None:

@@ -39,6 +39,7 @@ class ServiceReport:
 
     @property
     def healthy(self) -> bool:
+        """Whether it serves."""
         return self.phase == "ready"
 
 
@@ -61,10 +62,12 @@ class StackReport:
 
     @property
     def running(self) -> bool:
+        """Whether anything was started here."""
         return self.runtime is not None
 
     @property
     def healthy(self) -> bool:
+        """Whether each service serves, and would come back if it died."""
         return self.running and self.watched and all(service.healthy for service in self.services)
 
 

@@ -190,10 +190,14 @@ class Supervisor:
         finally:
             for service in reversed(self.services):
                 await service.keeper.stop()
-                self._publish()
+                if self._stop_asked.is_set():
+                    self._publish()
             rest = [p for p in marked_processes(self._paths.project) if p.pid != os.getpid()]
             await asyncio.to_thread(end_all, rest, ORPHAN_GRACE_S)
-            self._paths.run_file.unlink(missing_ok=True)
+            # After a failure of ours the file stays: who waits is told that, and not that somebody
+            # has stopped the run.
+            if self._stop_asked.is_set():
+                self._paths.run_file.unlink(missing_ok=True)
 
     def _service_changed(self) -> None:
         self._changed.set()
