@@ -37,7 +37,7 @@ def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def words(page: Path) -> str:
+def prose(page: Path) -> str:
     """The page without its code."""
     return FENCE.sub("", page.read_text(encoding="utf-8"))
 
@@ -45,7 +45,7 @@ def words(page: Path) -> str:
 def links(page: Path) -> list[tuple[Path, str]]:
     """File and anchor of each link that stays in the project."""
     found = []
-    for target in LINK.findall(words(page)):
+    for target in LINK.findall(prose(page)):
         if "://" not in target and not target.startswith("mailto:"):
             file, _, anchor = target.partition("#")
             found.append(((page.parent / file).resolve() if file else page, anchor))
@@ -55,7 +55,7 @@ def links(page: Path) -> list[tuple[Path, str]]:
 def anchors(page: Path) -> set[str]:
     """What GitHub makes of the page's headings."""
     found: set[str] = set()
-    for line in words(page).splitlines():
+    for line in prose(page).splitlines():
         if title := re.match(r"#{1,6} +(.*)", line):
             text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title[1])
             slug = re.sub(r"[^\w\- ]", "", text.strip().lower()).replace(" ", "-")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 import pytest
-from test_pages import DOCS, FENCE, FOR_USERS, ROOT, name
+from test_pages import DOCS, FENCE, FOR_USERS, ROOT, name, prose
 
 from local_ai_suite.cli.main import VERBS, lais
 from local_ai_suite.settings import KEYS
@@ -90,3 +90,34 @@ def test_each_setting_is_there(page: Path) -> None:
 def test_the_pages_tell_much_that_can_be_typed() -> None:
     typed = {words[0] for page in PAGES for words in commands(page)}
     assert len(typed & set(VERBS)) > 15
+
+
+TWINS = [page for page in FOR_USERS if page.name.endswith(".ko.md") and page.parent != ROOT]
+
+
+def typed(page: Path) -> list[str]:
+    """The lines of all blocks of code, without their comments."""
+    blocks = re.findall(
+        r"^```\w*\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    lines = [re.sub(r"(^|\s+)#\s.*", "", line).rstrip() for b in blocks for line in b.splitlines()]
+    return [line for line in lines if line]
+
+
+@pytest.mark.parametrize("page", TWINS, ids=name)
+def test_a_korean_page_tells_people_to_type_what_its_english_twin_does(page: Path) -> None:
+    twin = page.with_name(page.name.replace(".ko.md", ".md"))
+    assert typed(page) == typed(twin)
+    for one, other in ((page, twin), (twin, page)):
+        assert f"]({other.name})" in one.read_text(encoding="utf-8"), f"{name(one)} has no link"
+
+
+@pytest.mark.parametrize("page", TWINS, ids=name)
+def test_a_korean_page_has_the_sections_and_rows_of_its_english_twin(page: Path) -> None:
+    twin = page.with_name(page.name.replace(".ko.md", ".md"))
+    shapes = (r"^#+ ", r"^\|", r"^- ", r"^\*\*")
+    korean, english = (
+        [len(re.findall(shape, prose(one), re.MULTILINE)) for shape in shapes]
+        for one in (page, twin)
+    )
+    assert korean == english
