@@ -24,6 +24,14 @@ class History:
     more: dict[str, Any] = field(default_factory=dict)
     refused: bool = False
 
+    @property
+    def kind(self) -> str:
+        """``tools``, ``prefill`` or ``plain``: what the model's answer is about to be."""
+        if self.more.get("tools"):
+            return "tools"
+        last = self.messages[-1]["role"] if self.messages else ""
+        return "prefill" if last == "assistant" else "plain"
+
 
 def system(text: Any) -> Message:
     return {"role": "system", "content": text}
@@ -326,5 +334,5 @@ HISTORIES: tuple[History, ...] = (
                {"type": "image_url", "image_url": {"url": PIXEL}}]),),
         (), refused=True,
     ),
-    History("no message", (), (), refused=False),
+    History("no message", ()),
 )  # fmt: skip

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_ai_suite.templates import accepted
+from local_ai_suite.templates import accepted, typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from conftest import TemplateEngine
+    from template_engine import TemplateEngine
 
 
 def of(**properties: Any) -> dict[str, Any]:
@@ -65,6 +65,29 @@ def test_a_reference_that_resolves_stays() -> None:
     assert found.not_enforced == ()
     assert found.schema["properties"] == {"q": {"$ref": "#/$defs/Q"}}
     assert found.schema["$defs"] == {"Q": {"type": "string"}}
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ({"anyOf": [{"type": "null"}, {"type": "integer"}]}, "integer"),
+        ({"enum": ["x", 1]}, "string"),
+        ({"$ref": "#/$defs/Q"}, "object"),
+        ({"items": {"type": "string"}}, "array"),
+        ({"properties": {}}, "object"),
+    ],
+)
+def test_a_template_that_reads_types_is_shown_one(given: Any, shown: str) -> None:
+    made = typed(of(q=given))["properties"]["q"]
+    assert made["type"] == shown
+    assert {key: value for key, value in made.items() if key != "type"} == given
+
+
+def test_a_parameter_that_takes_anything_still_does() -> None:
+    made = typed(of(q={}))["properties"]["q"]
+    assert {one["type"] for one in made["anyOf"]} == {
+        "array", "boolean", "integer", "null", "number", "object", "string",
+    }  # fmt: skip
 
 
 _KEYS = st.sampled_from([

@@ -6,69 +6,23 @@ do; never a 500, and never a trace of the template's own language.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-import httpx
 import pytest
-import yaml
-from histories import HISTORIES, History
+from cells import Cell, ask, suite
+from families import SAMPLE
+from histories import HISTORIES
 from spoken import PROTOCOLS
-from test_real_templates import SAMPLE
 
 import real_templates
-from engine_service import end_service, start_service
-from gateway_running import running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-ANSWER_SECONDS = 120.0
-NOT_FOR_CLIENTS = ("Jinja", "While executing", "jinja", "at row", "nlohmann", "json.exception")
-# Under a grammar the scripted model writes whatever the grammar lets through.
-_FORCED = "required"
-_ERROR = re.compile(r'"error"\s*:\s*[{"]|event: error')
-
-
-class Cell(NamedTuple):
-    """What one request came to."""
-
-    template: str
-    history: str
-    path: str
-    stream: bool
-    status: int
-    problem: str
-
-
-@contextlib.contextmanager
-def suite(project: Path, names: list[str]) -> Iterator[httpx.Client]:
-    """Both services with a model for each template; a client of port 8000."""
-    for name in names:
-        real_templates.write_gguf(name, project / "models" / f"{name}.gguf")
-    service = start_service(project, CTX_SIZE="4096", PARALLEL="1", KEEP_ALIVE="600")
-    try:
-        url = str(service.client.base_url)
-        rows = [
-            {
-                "model_name": name,
-                "litellm_params": {"model": f"openai/{name}", "api_base": f"{url}/v1"},
-            }
-            for name in names
-        ]
-        config = project / "config.yaml"
-        config.write_text(yaml.safe_dump({"model_list": rows}))
-        with (
-            running(url, config=config) as gateway,
-            httpx.Client(base_url=gateway.url, timeout=ANSWER_SECONDS, trust_env=False) as client,
-        ):
-            yield client
-    finally:
-        end_service(service)
+    import httpx
 
 
 @pytest.fixture
@@ -76,43 +30,6 @@ def served(
     sources: Path, tmp_path: Path
 ) -> Callable[[list[str]], AbstractContextManager[httpx.Client]]:
     return lambda names: suite(tmp_path, names)
-
-
-def ask(client: httpx.Client, name: str, history: History, path: str, *, stream: bool) -> Cell:
-    """Send ``history`` and judge what comes back."""
-    body = PROTOCOLS[path](history, name, stream=stream)
-    answer = client.post(path, json=body)
-    problem = judge(answer, history, name)
-    return Cell(name, history.name, path, stream, answer.status_code, problem)
-
-
-def judge(answer: httpx.Response, history: History, model: str) -> str:
-    """What is wrong with an answer; empty if nothing is."""
-    text = answer.text
-    if leaked := next((word for word in NOT_FOR_CLIENTS if word in text), None):
-        return f"{leaked} in {text[:300]}"
-    if answer.status_code == 400:
-        said = message_of(answer.json())
-        if not history.refused and history.messages:
-            return f"refused: {said}"
-        return "" if model in said or not history.refused else f"names no model: {said}"
-    if answer.status_code != 200:
-        return f"{answer.status_code}: {text[:300]}"
-    if not history.messages:
-        return ""  # some templates render nothing, and Ollama's clients load a model so
-    if history.refused:
-        return "taken, though the model cannot"
-    if history.more.get("tool_choice") == _FORCED:
-        return ""
-    if _ERROR.search(text) or "scripted" not in text:
-        return f"no answer: {text[:300]} ... {text[-200:]}"
-    return ""
-
-
-def message_of(body: dict[str, Any]) -> str:
-    """The error's text in the envelope of OpenAI, Anthropic or Ollama."""
-    error = body["error"]
-    return str(error if isinstance(error, str) else error["message"])
 
 
 @pytest.mark.parametrize("name", SAMPLE)

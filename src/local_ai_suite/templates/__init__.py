@@ -13,7 +13,7 @@ from __future__ import annotations
 from .abilities import EVERYTHING_REFUSED, Abilities, conclude
 from .probes import PROBES, Probe
 from .refusals import Refusal, refusal
-from .schemas import Accepted, accepted
+from .schemas import Accepted, accepted, typed
 from .translate import Translated, translate
 
 __all__ = [
@@ -28,4 +28,5 @@ __all__ = [
     "conclude",
     "refusal",
     "translate",
+    "typed",
 ]

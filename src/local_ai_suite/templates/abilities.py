@@ -37,6 +37,8 @@ class Abilities:
     """Text in several parts, in every role."""
     tools: bool = True
     """Tool definitions stand in the prompt."""
+    loose_schemas: bool = True
+    """Parameters without a type, arrays without items."""
     tool_history: bool = True
     """A tool's result, after the call, is taken."""
     calls_shown: bool = True
@@ -97,12 +99,15 @@ def conclude(prompts: Mapping[str, str | None]) -> Abilities | None:
         late_system=kept["late_system"] and kept["late_developer"] and kept["last_system"],
         repeated_turns=kept["two_users"] and kept["two_assistants"],
         assistant_first=kept["assistant_first"] and kept["system_assistant_first"],
-        no_user=kept["only_system"] and kept["only_assistant"],
+        no_user=kept["only_system"]
+        and kept["only_assistant"]
+        and _differ(prompts, "only_system", "only_system_closed"),
         prefill=kept["prefill"],
         text_parts=all(
             kept[name] for name in ("system_parts", "user_parts", "assistant_parts")
         ) and (kept["tool_parts"] or not kept["result"]),
         tools=kept["tools"],
+        loose_schemas=kept["loose_schemas"],
         tool_history=kept["result"],
         calls_shown=kept["call_and_result"],
         tool_ids="any" if kept["long_id"] or not kept["result"] else "nine",

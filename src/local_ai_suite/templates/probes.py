@@ -63,6 +63,22 @@ _TOOLS = [{
         },
     },
 }]  # fmt: skip
+# As Pydantic writes an optional parameter, and as tools by hand leave types out.
+_LOOSE = [{
+    "type": "function",
+    "function": {
+        "name": TOOL,
+        "description": "Looks something up.",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "a": {}, "b": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+                "c": {"type": "array"}, "d": {"type": "object"}, "e": {"enum": ["x", 1]},
+                "f": {"type": "array", "items": {}},
+            },
+        },
+    },
+}]  # fmt: skip
 _CALL = (_user(USER), _calls((ID, ASKED)))
 
 
@@ -122,6 +138,10 @@ PROBES: dict[str, Probe] = {
     "system_assistant_first": Probe(
         (_system(SYSTEM), _assistant(SAID), _user(USER)), (SYSTEM, SAID, USER)
     ),
+    # Without a user some templates leave the assistant's turn unopened.
+    "only_system_closed": Probe(
+        (_system(SYSTEM),), (SYSTEM,), {"add_generation_prompt": False}
+    ),
     "only_assistant": Probe((_assistant(SAID),), (SAID,)),
     "prefill": Probe((_user(USER), _assistant(SAID)), (USER, SAID)),
     "system_parts": Probe(
@@ -135,6 +155,7 @@ PROBES: dict[str, Probe] = {
         *_CALL, _parts("tool", GOT, FOUND, tool_call_id=ID), words=(USER, GOT, FOUND)
     ),
     "tools": _with_tools(_user(USER), words=(TOOL,)),
+    "loose_schemas": Probe((_user(USER),), (USER,), {"tools": _LOOSE}),
     "call": _with_tools(*_CALL, words=(USER, ASKED)),
     "result": _with_tools(*_CALL, _result(ID, GOT), words=(USER, GOT)),
     "call_and_result": _with_tools(*_CALL, _result(ID, GOT), words=(USER, ASKED, GOT)),

@@ -38,6 +38,49 @@ def accepted(schema: Any) -> Accepted:
     return Accepted(made, tuple(walk.not_enforced))
 
 
+def typed(schema: dict[str, Any]) -> dict[str, Any]:
+    """``schema`` for a template that reads a type at every parameter, and items at every array.
+
+    What is added is shown to the model and changes nothing of what the grammar lets through: where
+    a schema has alternatives, values or a reference, the engine does not look at its type.
+    """
+    made = dict(schema)
+    if "type" not in made:
+        if not any(key in made for key in (*_DECIDES, "properties", "items", "prefixItems")):
+            made["anyOf"] = [{"type": kind} for kind in sorted(_TYPES)]
+        made["type"] = _type_of(made)
+    if made["type"] == "array" and not isinstance(made.get("items"), dict):
+        made.setdefault("items", {})
+    for key in ("properties", *_NAMED):
+        if isinstance(made.get(key), dict):
+            made[key] = {
+                name: typed(inner) if isinstance(inner, dict) else inner
+                for name, inner in made[key].items()
+            }
+    for key in ("items", "additionalProperties"):
+        if isinstance(made.get(key), dict):
+            made[key] = typed(made[key])
+    return made
+
+
+# What the engine looks at before a type (common/json-schema.cpp, build_node).
+_DECIDES = ("$ref", "oneOf", "anyOf", "allOf", "const", "enum")
+
+
+def _type_of(schema: dict[str, Any]) -> str:
+    """The type to show for a schema that says none."""
+    if "properties" in schema:
+        return "object"
+    if "items" in schema or "prefixItems" in schema:
+        return "array"
+    for key in ("anyOf", "oneOf"):
+        for one in schema.get(key) or ():
+            kind = one.get("type") if isinstance(one, dict) else None
+            if isinstance(kind, str) and kind != "null" and len(schema[key]) < len(_TYPES):
+                return kind
+    return "object" if "$ref" in schema else "string"
+
+
 @dataclass
 class _Walk:
     root: Any

@@ -295,7 +295,7 @@ def _text_into_result(messages: list[Message]) -> list[Message]:
 
 def _with_user(messages: list[Message]) -> list[Message]:
     """An empty user's turn where there is none at all."""
-    if not messages or any(role_of(message) == "user" for message in messages):
+    if any(role_of(message) == "user" for message in messages):
         return messages
     count = leading_systems(messages)
     return [*messages[:count], {"role": "user", "content": ""}, *messages[count:]]

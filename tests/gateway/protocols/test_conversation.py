@@ -113,6 +113,27 @@ def test_responses_and_ollama_are_fitted_as_the_chat_that_they_become() -> None:
     assert json.loads(body)["messages"][-1]["content"] == "L\n\nC"
 
 
+def test_tools_get_types_where_the_template_needs_them() -> None:
+    optional = {"type": "object", "properties": {"q": {"anyOf": [{"type": "string"}]}}}
+    tools = [{"type": "function", "function": {"name": "f", "parameters": optional}}]
+    request = {**chat(turn("user", "A")), "tools": tools}
+    raw = json.dumps(request).encode()
+    assert fitted("/v1/chat/completions", raw, KnownTemplate(TAKES_ALL)) == (raw, ())
+    template = KnownTemplate(Abilities(loose_schemas=False))
+    body, changes = fitted("/v1/chat/completions", raw, template)
+    assert changes == ("typed-parameters",)
+    made = json.loads(body)["tools"][0]["function"]["parameters"]["properties"]["q"]
+    assert made == {"anyOf": [{"type": "string"}], "type": "string"}
+
+
+def test_a_conversation_of_nothing_gets_a_turn_where_the_template_wants_one() -> None:
+    raw = json.dumps(chat()).encode()
+    assert fitted("/v1/chat/completions", raw, KnownTemplate(TAKES_ALL)) == (raw, ())
+    body, changes = fitted("/v1/chat/completions", raw, KnownTemplate(Abilities(no_user=False)))
+    assert changes == ("no-user",)
+    assert json.loads(body)["messages"] == [turn("user", "")]
+
+
 # Anthropic's shape
 
 CALL = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"n": 1}}

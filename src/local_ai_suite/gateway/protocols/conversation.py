@@ -11,15 +11,16 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
-from local_ai_suite.templates import EVERYTHING_REFUSED, translate
+from local_ai_suite.templates import EVERYTHING_REFUSED, translate, typed
 
 from .endpoint import MISFIT
+from .schemas import parameters
 
 if TYPE_CHECKING:
     from local_ai_suite.templates import Abilities
     from local_ai_suite.templates.conversation import Message
 
-    from .endpoint import Asked
+    from .endpoint import Asked, Conversation
 
 logger = logging.getLogger(__name__)
 
@@ -59,19 +60,29 @@ async def fit(asked: Asked, template: Template) -> tuple[str, ...]:
     if form is None:
         return ()
     try:
-        messages = form.read(asked.request)
-        able = template.abilities
-        if able is None and translate(messages, EVERYTHING_REFUSED).changes:
-            able = await template.learn()
-        made = translate(messages, able)
-        if not made.changes:
-            return ()
+        return await _fit(asked, form, template)
+    except MISFIT:
+        logger.info("a conversation for %s cannot be read", asked.path, exc_info=True)
+        return ()
+
+
+async def _fit(asked: Asked, form: Conversation, template: Template) -> tuple[str, ...]:
+    messages = form.read(asked.request)
+    able = template.abilities
+    if able is None and (
+        translate(messages, EVERYTHING_REFUSED).changes or any(parameters(asked.request))
+    ):
+        able = await template.learn()
+    made = translate(messages, able)
+    changes = made.changes
+    if able is not None and not able.loose_schemas and any(parameters(asked.request)):
+        for owner, key, _ in parameters(asked.edit()):
+            owner[key] = typed(owner[key])
+        changes += ("typed-parameters",)
+    if made.changes:
         before = asked.request
         request = asked.edit()
         if request is not before:  # read anew, with every digit of its integers
             made = translate(form.read(request), able)
         form.write(request, made.messages)
-    except MISFIT:
-        logger.info("a conversation for %s cannot be read", asked.path, exc_info=True)
-        return ()
-    return made.changes
+    return changes

@@ -45,7 +45,8 @@ def _known(raw: bytes) -> Accepted | None:
     return None if made.schema == schema and not made.not_enforced else made
 
 
-def _places(request: dict[str, Any]) -> Iterator[Place]:
+def parameters(request: dict[str, Any]) -> Iterator[Place]:
+    """The schemas of the tools' parameters."""
     tools = request.get("tools")
     for tool in tools if isinstance(tools, list) else ():
         if not isinstance(tool, dict):
@@ -54,6 +55,10 @@ def _places(request: dict[str, Any]) -> Iterator[Place]:
         for owner, key in ((function, "parameters"), (tool, "input_schema")):
             if isinstance(owner, dict) and isinstance(owner.get(key), dict | bool):
                 yield owner, key, str(owner.get("name"))
+
+
+def _places(request: dict[str, Any]) -> Iterator[Place]:
+    yield from parameters(request)
     wanted = request.get("response_format")
     if isinstance(wanted, dict):
         for owner in (wanted, wanted.get("json_schema")):
