@@ -95,7 +95,9 @@ def test_both_readmes_lead_to_the_index(readme: Path) -> None:
     assert (DOCS / "README.md") in {file for file, _ in links(readme)}
 
 
-@pytest.mark.parametrize("page", FOR_USERS, ids=name)
+@pytest.mark.parametrize(
+    "page", [*FOR_USERS, ROOT / "CHANGELOG.md", ROOT / ".env.example"], ids=name
+)
 def test_a_users_page_names_no_decision_by_number_and_no_specification(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     numbered = re.findall(r"\bdecisions? \[?\d{3,4}|\b결정 \[?\d{3,4}", text, re.IGNORECASE)
