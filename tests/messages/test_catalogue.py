@@ -6,6 +6,7 @@ import ast
 import re
 import string
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from babel.messages.catalog import Catalog
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def wanted() -> tuple[messages.Message, ...]:
+    return tuple(messages.texts())
+
 
 MAKE = "run `make messages`, and write the Korean into local_ai_suite.po"
 
@@ -44,9 +56,9 @@ def strings(catalog: Catalog) -> dict[str, str]:
 
 
 def test_every_text_is_in_korean_and_every_translation_has_its_text(korean: Catalog) -> None:
-    there, wanted = strings(korean), {first(text) for text in messages.texts()}
-    assert wanted - there.keys() == set(), MAKE
-    assert there.keys() - wanted == set(), MAKE
+    there, texts = strings(korean), {first(text) for text in wanted()}
+    assert texts - there.keys() == set(), MAKE
+    assert there.keys() - texts == set(), MAKE
     assert [text for text, translation in there.items() if not translation] == [], MAKE
     assert not any(message.fuzzy for message in korean)
 
@@ -109,7 +121,7 @@ def error_classes() -> set[str]:
     classes = [
         node
         for path in sorted(PACKAGE.rglob("*.py"))
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.ClassDef)
     ]
     for _ in range(4):  # the tree's depth
@@ -189,7 +201,7 @@ def constants_of(tree: ast.Module) -> dict[str, ast.expr]:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
 def test_what_a_person_reads_is_marked(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     constants = constants_of(tree)
     found = [
         f"{path.name}:{literal.lineno}: {ast.unparse(literal)}"
@@ -204,7 +216,7 @@ def test_what_a_person_reads_is_marked(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
 def test_a_marked_text_is_a_literal_and_its_values_are_named(path: Path) -> None:
     """A tool reads templates from the source; another language may want another order."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
             continue
         if node.func.id not in {"tr", "say"} or path.parent.name == "messages":
@@ -226,7 +238,7 @@ def specifications(template: str) -> Iterator[str]:
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
 def test_nothing_is_said_while_a_module_is_imported(path: Path) -> None:
     """``say`` is for now; a constant is made with ``tr``, before a language is chosen."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     functions = [
         node
         for node in ast.walk(tree)
@@ -270,7 +282,7 @@ def not_for_people(tree: ast.Module) -> Iterator[ast.AST]:
 )
 def test_the_rooms_that_speak_have_no_other_sentences(path: Path) -> None:
     """Two small words side by side are a sentence; a command begins with the program's name."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     known = {id(inner) for node in not_for_people(tree) for inner in ast.walk(node)}
     assert [
         f"{path.name}:{node.lineno}: {node.value}"

@@ -13,6 +13,8 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
+from local_ai_suite.messages import say
+
 # Category So/Lo/Mn, and yet blank on the screen.
 _BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0\u034f\u17b4\u17b5")
 _BRACKETS = frozenset("⟨⟩")
@@ -121,7 +123,12 @@ def bounded(rows: list[str]) -> Display:
     for row in rows:
         characters += len(row) + 1
         if len(kept) >= MOST_LINES or characters > MOST_CHARACTERS:
-            kept.append(f"… cut here: {len(rows) - len(kept)} more rows. This cannot be approved.")
+            kept.append(
+                say(
+                    "… cut here: {rows} more rows. This cannot be approved.",
+                    rows=len(rows) - len(kept),
+                )
+            )
             return Display(tuple(kept), complete=False)
         kept.append(row)
     return Display(tuple(kept), complete=True)

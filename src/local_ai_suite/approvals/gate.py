@@ -289,7 +289,10 @@ class Gate:
     def _judge(self, record: Mapping[str, Any]) -> Judgement:
         kind = self._kind(str(record["action"]))
         if record["version"] != kind.version:
-            denied = f"it was asked for version {record['version']}, this is {kind.version}"
+            asked, known = record["version"], kind.version
+            denied = tr(
+                "it was asked for version {version}, this is {known}", version=asked, known=known
+            )
             return Judgement(kind.level, denied, kind.reasons)
         level, reasons = kind.level, [*kind.reasons, *warnings_of(record)]
         if risk := kind.risk(record["arguments"]):
@@ -335,11 +338,11 @@ class Gate:
     def _waived(self, request: Request, now: Moment) -> str | None:
         """Why nobody needs to be asked, or ``None``."""
         if request.level is Level.LOW:
-            return "policy: LOW runs"
+            return tr("policy: LOW runs")
         if request.level is not Level.MEDIUM:
             return None
         if not self._policy.medium_asks:
-            return "policy: MEDIUM runs"
+            return tr("policy: MEDIUM runs")
         session = request.record["session"]
         used = (State.APPROVED, State.EXECUTING, State.DONE, State.FAILED)
         for other in self._store.find(*used, principal=request.principal) if session else ():
@@ -351,7 +354,7 @@ class Gate:
                 and not str(other.progress["decided_by"]).startswith("policy:")
                 and not expired(other.approved, SESSION_LIFE, now, self._audit.newest_wall())
             ):
-                return f"policy: MEDIUM, approved once in this session ({other.id})"
+                return tr("policy: MEDIUM, approved once in this session ({id})", id=other.id)
         return None
 
     def _check_decision(
@@ -365,12 +368,9 @@ class Gate:
                 hint=tr("Look again: `lais approvals show {id}`.", id=request.id),
             )
         if presence.request_id != request.id or presence.level < judgement.level:
+            level = judgement.level.name
             raise ApprovalError(
-                tr(
-                    "request {id} is {level}; that takes more than was given",
-                    id=request.id,
-                    level=judgement.level.name,
-                ),
+                tr("{id} is {level}: that takes more than was given", id=request.id, level=level),
                 hint=tr("Approve it in a terminal: `lais approvals approve {id}`.", id=request.id),
             )
         kind = self._kind(request.action)
@@ -406,7 +406,7 @@ class Gate:
             state = State.REJECTED
             if self._was_begun(request, verdict):
                 state = State.UNKNOWN
-                stopped = "the audit log says that it was begun before"
+                stopped = tr("the audit log says that it was begun before")
             elif stopped := self._objection(request, verdict):
                 pass
             else:
@@ -434,16 +434,17 @@ class Gate:
             if entry.get("digest") == request.digest
         }
         if not {"requested", "approved"} <= known:
-            return "the audit log doesn't know that it was asked for and approved"
+            return tr("the audit log doesn't know that it was asked for and approved")
         judgement = self._judge(request.record)
         if judgement.denied is not None:
-            return f"denied by the policy: {judgement.denied}"
+            return tr("denied by the policy: {denied}", denied=judgement.denied)
         if judgement.level > int(request.progress["approved_level"]):
-            return f"its level is {judgement.level.name} now, and it was approved for less"
+            level = judgement.level.name
+            return tr("its level is {level} now, and it was approved for less", level=level)
         if path := changed(request.record["files"]):
-            return f"{path} is not what it was when it was approved"
+            return tr("{path} is not what it was when it was approved", path=path)
         if not Path(request.record["cwd"]).is_dir():
-            return f"the working directory {request.record['cwd']} is gone"
+            return tr("the working directory {cwd} is gone", cwd=request.record["cwd"])
         return None
 
     def _end(self, request: Request, state: State, outcome: dict[str, Any]) -> Request:
@@ -464,7 +465,7 @@ class Gate:
             with self._running(request.id), self._store.transaction():
                 current = self._store.get(request.id)
                 if current.state is State.EXECUTING:
-                    reason = "the process that ran it ended in the middle"
+                    reason = tr("the process that ran it ended in the middle")
                     moved = self._store.move(current, State.UNKNOWN, reason=reason)
                     self._note("unknown", moved, now, reason=reason)
         except _StillRunning:

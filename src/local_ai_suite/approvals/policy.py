@@ -74,10 +74,13 @@ def judge(
         if not fnmatchcase(action, rule.action) or not _matches(rule, arguments):
             continue
         if rule.deny:
-            denied = denied or rule.reason or f"the policy denies {rule.action}"
+            denied = denied or rule.reason or tr("the policy denies {action}", action=rule.action)
         if rule.level is not None and rule.level > level:
             level = rule.level
-            said.append(rule.reason or f"the policy raises {rule.action} to {level.name}")
+            said.append(
+                rule.reason
+                or tr("the policy raises {action} to {level}", action=rule.action, level=level.name)
+            )
     return Judgement(level, denied, tuple(said))
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from local_ai_suite.messages import tr
+
 from . import arguments as kind
 from . import executors
 from .bound import BoundFile, bind, bind_program
@@ -93,8 +95,10 @@ COMMENT = Action(
         "issue": kind.ISSUE,
         "body": kind.text(65_536),  # GitHub's limit of a comment
     },
-    title=lambda a: f"Post a comment on {a['repository']}#{a['issue']}",
-    reasons=("everybody who can see the repository reads it, under your name",),
+    title=lambda a: tr(
+        "Post a comment on {repository}#{issue}", repository=a["repository"], issue=a["issue"]
+    ),
+    reasons=(tr("everybody who can see the repository reads it, under your name"),),
     execute=executors.comment,
     pending_life=PLAN_LIFE,
     environment=_GH_PLAIN,
@@ -111,8 +115,12 @@ TICK_CHECKLIST = Action(
         "old_body": kind.text(65_536),
         "new_body": kind.text(65_536),
     },
-    title=lambda a: f"Change the text of {a['repository']}#{a['issue']}: tick its checklist",
-    reasons=("it replaces the issue's text, under your name",),
+    title=lambda a: tr(
+        "Change the text of {repository}#{issue}: tick its checklist",
+        repository=a["repository"],
+        issue=a["issue"],
+    ),
+    reasons=(tr("it replaces the issue's text, under your name"),),
     execute=executors.tick_checklist,
     pending_life=PLAN_LIFE,
     environment=_GH_PLAIN,
@@ -131,11 +139,16 @@ CLOSE_ISSUE = Action(
         "repository": kind.REPOSITORY,
         "issue": kind.ISSUE,
         "reason": kind.text(
-            20, pattern="completed|not planned", says='it is "completed" or "not planned"'
+            20, pattern="completed|not planned", says=tr('it is "completed" or "not planned"')
         ),
     },
-    title=lambda a: f"Close {a['repository']}#{a['issue']} as {a['reason']}",
-    reasons=("its followers are told, under your name",),
+    title=lambda a: tr(
+        "Close {repository}#{issue} as {reason}",
+        repository=a["repository"],
+        issue=a["issue"],
+        reason=a["reason"],
+    ),
+    reasons=(tr("its followers are told, under your name"),),
     execute=executors.close_issue,
     pending_life=PLAN_LIFE,
     environment=_GH_PLAIN,
@@ -147,8 +160,10 @@ CREATE_BRANCH = Action(
     version=1,
     level=Level.HIGH,
     fields={"branch": kind.BRANCH, "commit": kind.COMMIT},
-    title=lambda a: f"Create the local branch {a['branch']} at {a['commit'][:12]}",
-    reasons=("it adds a ref to the repository; nothing is checked out or pushed",),
+    title=lambda a: tr(
+        "Create the local branch {branch} at {commit}", branch=a["branch"], commit=a["commit"][:12]
+    ),
+    reasons=(tr("it adds a ref to the repository; nothing is checked out or pushed"),),
     execute=executors.create_branch,
     pending_life=PLAN_LIFE,
     programs=("git",),
@@ -161,11 +176,11 @@ WRITE_FILE = Action(
         "path": kind.RELATIVE_PATH,
         "content": kind.text(500_000),
         "old_sha256": kind.text(
-            64, pattern="[0-9a-f]{64}|absent", says="it is the old content's SHA-256, or absent"
+            64, pattern="[0-9a-f]{64}|absent", says=tr("it is the old content's SHA-256, or absent")
         ),
     },
-    title=lambda a: f"Write the file {a['path']}",
-    reasons=("it replaces what the file holds",),
+    title=lambda a: tr("Write the file {path}", path=a["path"]),
+    reasons=(tr("it replaces what the file holds"),),
     execute=executors.write_file,
     risk=lambda a: risk_of(str(a["path"])),
     files=lambda a, cwd: [bind(cwd / str(a["path"]), "replaces")],

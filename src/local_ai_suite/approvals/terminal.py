@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from local_ai_suite.errors import ApprovalError
-from local_ai_suite.messages import tr
+from local_ai_suite.messages import say, tr
 
 from .policy import Level
 
@@ -82,10 +82,12 @@ class Terminal:
         if level is Level.CRITICAL:
             code = "".join(secrets.choice(_CODE_ALPHABET) for _ in range(_CODE_LENGTH))
             wanted = code
-            question = f"CRITICAL. To approve it, type this code: {code}\n> "
+            question = say("CRITICAL. To approve it, type this code: {code}\n> ", code=code)
         else:
             wanted = WORD
-            question = f"To approve it, type {WORD}; anything else leaves it waiting.\n> "
+            question = say(
+                "To approve it, type {word}; anything else leaves it waiting.\n> ", word=WORD
+            )
         if self.ask(question).strip() != wanted:
             return None
         return Presence(request.id, level, f"{user}@{self.name}")
@@ -99,7 +101,12 @@ class Terminal:
         """
         whole = self._page(shown)
         can = whole and shown.complete and level is not Level.CRITICAL
-        key = self._key(f"{'a approve, ' if can else ''}r reject, any other key later: ").lower()
+        question = (
+            say("a approve, r reject, any other key later: ")
+            if can
+            else say("r reject, any other key later: ")
+        )
+        key = self._key(question).lower()
         self._out.write(f"{key if key.isalpha() else ''}\n")
         self._out.flush()
         if key == "a" and can:
@@ -136,7 +143,9 @@ class Terminal:
         for start in range(0, len(shown.rows), rows_per_screen):
             if start:
                 answer = self.ask(
-                    f"-- {len(shown.rows) - start} more rows: Enter, or q to stop -- "
+                    say(
+                        "-- {rows} more rows: Enter, or q to stop -- ", rows=len(shown.rows) - start
+                    )
                 )
                 if answer.strip().lower() == "q" or not answer:
                     return False

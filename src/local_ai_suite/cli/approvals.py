@@ -17,11 +17,12 @@ from local_ai_suite.approvals.display import escape
 from local_ai_suite.approvals.places import find_places, user
 from local_ai_suite.approvals.policy import Level, load_policy
 from local_ai_suite.approvals.registry import ACTIONS
-from local_ai_suite.approvals.show import DEFAULT_COLUMNS, display
+from local_ai_suite.approvals.show import DEFAULT_COLUMNS, display, state_text
 from local_ai_suite.approvals.terminal import Terminal
 from local_ai_suite.cli.output import echo, echo_json, json_option, show
 from local_ai_suite.errors import ApprovalError
 from local_ai_suite.messages import say, tr, translated
+from local_ai_suite.messages.width import ljust
 from local_ai_suite.paths import find_paths
 from local_ai_suite.result import Result
 
@@ -263,7 +264,7 @@ def _approved(gate: Gate, request: Request, presence: Any, *, run: bool) -> Resu
     good = request.state in {State.APPROVED, State.DONE}
     return Result(
         "approvals approve",
-        say("{id} is {state}{said}", id=request.id, state=request.state, said=said),
+        say("{id} is {state}{said}", id=request.id, state=state_text(request.state), said=said),
         _summary(gate, request),
         exit_code=0 if good else _RAN_BADLY,
     )
@@ -333,7 +334,8 @@ def _line(gate: Gate, request: Request) -> str:
     left = summary["seconds_left"]
     ends = say("  ({span} left)", span=_span(left)) if left is not None else ""
     return (
-        f"{request.id}  {request.state:<9} {request.level.name:<8} {escape(summary['title'])}{ends}"
+        f"{request.id}  {ljust(state_text(request.state), 9)} {request.level.name:<8} "
+        f"{escape(translated(summary['title']))}{ends}"
     )
 
 

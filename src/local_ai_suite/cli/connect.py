@@ -92,7 +92,9 @@ def command(
         return show(_environment(settings, endpoint), as_json=as_json)
     plans = _plans(client, endpoint, home)
     steps = _steps(client, endpoint)
-    shown = "\n".join([*(plan.diff() for plan in plans if not plan.nothing), *steps])
+    shown = "\n".join(
+        [*(plan.diff() for plan in plans if not plan.nothing), *map(translated, steps)]
+    )
     data: dict[str, Any] = {
         "client": client.id,
         "files": [{"path": str(plan.path), "diff": plan.diff()} for plan in plans],

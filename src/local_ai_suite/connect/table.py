@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from local_ai_suite.messages import tr
+
 from . import tunnels, values
 from .editor import ConfigFile, Editor, Launch
 from .serving import KEY_VARIABLE, PLACEHOLDER
@@ -74,13 +76,18 @@ CLIENTS: tuple[Editor, ...] = (
         ),
         notes=(
             (
-                "Autocomplete chooses its template by the model's name: the alias qwen2.5-coder "
-                "has the right one."
+                tr(
+                    "Autocomplete chooses its template by the model's name: the alias "
+                    "qwen2.5-coder has the right one."
+                )
             ),
-            f"With REQUIRE_KEY=true put {KEY_VARIABLE}=... into ~/.continue/.env.",
+            tr(
+                "With REQUIRE_KEY=true put {variable}=... into ~/.continue/.env.",
+                variable=KEY_VARIABLE,
+            ),
         ),
         fim=True,
-        install="npm install -g @continuedev/cli, or the editor's extension",
+        install=tr("npm install -g @continuedev/cli, or the editor's extension"),
     ),
     Editor(
         "opencode",
@@ -131,7 +138,7 @@ CLIENTS: tuple[Editor, ...] = (
                 f"openai/{endpoint.chat.id}",
             ],
         ),
-        notes=("With REQUIRE_KEY=true set OPENAI_API_KEY in the environment.",),
+        notes=(tr("With REQUIRE_KEY=true set OPENAI_API_KEY in the environment."),),
         tools=False,
         install="pipx install aider-chat",
     ),
@@ -151,7 +158,9 @@ CLIENTS: tuple[Editor, ...] = (
             ),
         ),
         launch=Launch("codex", lambda _, key: {KEY_VARIABLE: key}, values.codex_arguments),
-        notes=("Its own prompt and tools take about 16,000 tokens: a context of 24,576 or more.",),
+        notes=(
+            tr("Its own prompt and tools take about 16,000 tokens: a context of 24,576 or more."),
+        ),
         install="npm install -g @openai/codex",
     ),
     Editor(
@@ -172,11 +181,13 @@ CLIENTS: tuple[Editor, ...] = (
         launch=Launch("claude", values.claude_environment),
         notes=(
             (
-                "Writing its settings makes the local models its default everywhere; `lais launch "
-                "claude-code` does it for one start only."
+                tr(
+                    "Writing its settings makes the local models its default everywhere; `lais "
+                    "launch claude-code` does it for one start only."
+                )
             ),
-            "Its prompt and tools need a context of 32,768 tokens or more.",
-            "With REQUIRE_KEY=true set ANTHROPIC_AUTH_TOKEN in the environment.",
+            tr("Its prompt and tools need a context of 32,768 tokens or more."),
+            tr("With REQUIRE_KEY=true set ANTHROPIC_AUTH_TOKEN in the environment."),
         ),
         install="npm install -g @anthropic-ai/claude-code",
     ),
@@ -194,7 +205,7 @@ CLIENTS: tuple[Editor, ...] = (
                 target=values.llm_target,
             ),
         ),
-        notes=(f"With REQUIRE_KEY=true: `llm keys set {ID}`.",),
+        notes=(tr("With REQUIRE_KEY=true: `llm keys set {id}`.", id=ID),),
         install="pipx install llm",
     ),
     Editor(
@@ -219,10 +230,12 @@ CLIENTS: tuple[Editor, ...] = (
         launch=Launch("qwen", values.openai_environment, lambda _: ["--auth-type", "openai"]),
         notes=(
             (
-                "Its own prompt and tools take 34,000 tokens, and it keeps 33,000 free for "
-                "summaries: a context of 81,920 or more."
+                tr(
+                    "Its own prompt and tools take 34,000 tokens, and it keeps 33,000 free for "
+                    "summaries: a context of 81,920 or more."
+                )
             ),
-            "With REQUIRE_KEY=true set OPENAI_API_KEY in the environment.",
+            tr("With REQUIRE_KEY=true set OPENAI_API_KEY in the environment."),
         ),
         install="npm install -g @qwen-code/qwen-code",
     ),
@@ -242,19 +255,25 @@ CLIENTS: tuple[Editor, ...] = (
             ),
         ),
         notes=(
-            "Inline completion is not served by own models (vscode#311931): Continue does it.",
+            tr("Inline completion is not served by own models (vscode#311931): Continue does it."),
             (
-                "Releases from 1.132 on could need the setting chat.agentHost.byokModels.enabled "
-                "(vscode#329545); 1.139 does not."
+                tr(
+                    "Releases from 1.132 on could need the setting "
+                    "chat.agentHost.byokModels.enabled (vscode#329545); 1.139 does not."
+                )
             ),
             (
-                "No login is needed. Without one Copilot Chat sleeps at first: in the chat click "
-                "the model's name, Manage Models, and the local models are there."
+                tr(
+                    "No login is needed. Without one Copilot Chat sleeps at first: in the chat "
+                    "click the model's name, Manage Models, and the local models are there."
+                )
             ),
             (
-                'With REQUIRE_KEY=true add requestHeaders {"x-litellm-api-key": "Bearer KEY"} to '
-                "each "
-                "model by hand: a plain apiKey is sent empty. The file is a secret then."
+                tr(
+                    'With REQUIRE_KEY=true add requestHeaders {"x-litellm-api-key": "Bearer '
+                    'KEY"} to each model by hand: a plain apiKey is sent empty. The file is a '
+                    "secret then."
+                )
             ),
         ),
         install="https://code.visualstudio.com",
@@ -276,7 +295,11 @@ CLIENTS: tuple[Editor, ...] = (
             ),
         ),
         notes=(
-            f"It wants a key in the environment: {KEY_VARIABLE}={PLACEHOLDER}, or the real one.",
+            tr(
+                "It wants a key in the environment: {variable}={placeholder}, or the real one.",
+                variable=KEY_VARIABLE,
+                placeholder=PLACEHOLDER,
+            ),
         ),
         install="https://zed.dev",
     ),
@@ -287,8 +310,8 @@ CLIENTS: tuple[Editor, ...] = (
         ("cline",),
         lambda home: [home.folder / ".cline"],
         steps=values.cline_steps,
-        notes=("Its settings are an internal file: its own command or panel writes them.",),
-        install="npm install -g cline, or the editor's extension",
+        notes=(tr("Its settings are an internal file: its own command or panel writes them."),),
+        install=tr("npm install -g cline, or the editor's extension"),
     ),
     Editor(
         "copilot-cli",
@@ -297,7 +320,7 @@ CLIENTS: tuple[Editor, ...] = (
         ("copilot",),
         lambda home: [home.folder / ".copilot"],
         launch=Launch("copilot", values.copilot_environment),
-        notes=("It reads its provider from the environment alone: `lais launch copilot-cli`.",),
+        notes=(tr("It reads its provider from the environment alone: `lais launch copilot-cli`."),),
         install="npm install -g @github/copilot",
     ),
     Editor(
@@ -317,8 +340,10 @@ CLIENTS: tuple[Editor, ...] = (
         tools=False,
         notes=(
             (
-                "From inside a container the server is http://host.docker.internal:8000/v1; add "
-                "that name to ALLOWED_HOSTS."
+                tr(
+                    "From inside a container the server is http://host.docker.internal:8000/v1; "
+                    "add that name to ALLOWED_HOSTS."
+                )
             ),
         ),
         install="pipx install open-webui",
@@ -330,7 +355,7 @@ CLIENTS: tuple[Editor, ...] = (
         ("idea", "pycharm", "webstorm"),
         steps=values.jetbrains_steps,
         fim=True,
-        notes=("It is set in its own window only.",),
+        notes=(tr("It is set in its own window only."),),
     ),
     Editor(
         "cursor",
@@ -340,7 +365,7 @@ CLIENTS: tuple[Editor, ...] = (
         lambda home: [home.config / "Cursor"],
         steps=tunnels.cursor_steps,
         needs_tunnel=True,
-        notes=("`lais connect` never opens a tunnel.",),
+        notes=(tr("`lais connect` never opens a tunnel."),),
     ),
     Editor(
         "env",
@@ -348,7 +373,7 @@ CLIENTS: tuple[Editor, ...] = (
         "https://platform.openai.com/docs/libraries",
         launch=None,
         steps=None,
-        notes=('`eval "$(lais connect env --print)"` sets them in this shell.',),
+        notes=(tr('`eval "$(lais connect env --print)"` sets them in this shell.'),),
     ),
 )
 

@@ -71,7 +71,7 @@ class Documents:
             text = self.markdown.read_text(encoding="utf-8")
             if isinstance(plan, dict) and "facts" in plan:
                 return plan, text
-            reason = "it holds no plan"
+            reason: str = tr("it holds no plan")
         except FileNotFoundError as exc:
             number = self.name.removeprefix("issue-")
             raise UsageError(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from local_ai_suite.messages import tr
+
 
 def violation(value: Any, schema: dict[str, Any], where: str = "it") -> str:
     """What doesn't fit, or an empty text."""
@@ -19,31 +21,37 @@ def violation(value: Any, schema: dict[str, Any], where: str = "it") -> str:
 
 def _object(value: Any, schema: dict[str, Any], where: str) -> str:
     if not isinstance(value, dict):
-        return f"{where} is no object"
+        return tr("{where} is no object", where=where)
     properties = schema["properties"]
     if value.keys() != properties.keys():
         names = sorted(value.keys() ^ properties.keys())
-        return f"{where}: {names[0]} is missing or unknown"
+        return tr("{where}: {names} is missing or unknown", where=where, names=names[0])
     found = (violation(value[name], properties[name], name) for name in properties)
     return next((wrong for wrong in found if wrong), "")
 
 
 def _array(value: Any, schema: dict[str, Any], where: str) -> str:
     if not isinstance(value, list):
-        return f"{where} is no list"
+        return tr("{where} is no list", where=where)
     if not schema["minItems"] <= len(value) <= schema["maxItems"]:
-        return f"{where} has {len(value)} entries"
+        return tr("{where} has {value} entries", where=where, value=len(value))
     found = (violation(item, schema["items"], where) for item in value)
     return next((wrong for wrong in found if wrong), "")
 
 
 def _string(value: Any, schema: dict[str, Any], where: str) -> str:
     if not isinstance(value, str):
-        return f"{where} is no text"
+        return tr("{where} is no text", where=where)
     if "enum" in schema:
-        return "" if value in schema["enum"] else f"{where} is none of those allowed"
+        return (
+            "" if value in schema["enum"] else tr("{where} is none of those allowed", where=where)
+        )
     if "pattern" in schema:
-        return "" if re.search(schema["pattern"], value) else f"{where} has another form"
+        return (
+            ""
+            if re.search(schema["pattern"], value)
+            else tr("{where} has another form", where=where)
+        )
     if not schema["minLength"] <= len(value) <= schema["maxLength"]:
-        return f"{where} has {len(value)} characters"
+        return tr("{where} has {value} characters", where=where, value=len(value))
     return ""
