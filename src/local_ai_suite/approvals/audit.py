@@ -5,6 +5,9 @@ hash before it. ``mac`` is HMAC-SHA-256 of ``hash``. The head (number and hash o
 lies in another folder, so that a tail cut off here is missed there. A line is on the disk before
 ``append`` returns. The head may be one crash behind the file, never ahead of it.
 
+What was read and found whole is remembered by a sealed checkpoint, so that an execution reads only
+what came after it, or after its own approval; ``verify`` reads everything.
+
 A line torn by a crash stays as it is; the next event says so and carries its hash. One that a full
 disk did not take whole is taken back.
 """
@@ -40,7 +43,10 @@ if TYPE_CHECKING:
     from .clock import Moment
 
 _FIRST = "0" * 64  # what the first line names as the hash before it
-_TAIL = 1 << 20  # a line holds no arguments, only their digest and a short summary
+_BEGINNING = (0, _FIRST)
+_BLOCK = 1 << 14  # read at once from the end; a line holds a digest and a summary, some 500 bytes
+# A new checkpoint is a write and two waits for the disk: worth it when so many events were read.
+_CHECKPOINT_EVERY = 64
 TORN = "torn_line"
 _HINT = tr(
     "Nothing is run. See `lais approvals audit verify`, and docs/guides/approvals.md, 'Broken'."
@@ -65,9 +71,22 @@ class Verdict:
 
 @dataclass(slots=True)
 class _Reading:
+    """``places``: where each entry's line begins and ends in the file."""
+
     entries: list[dict[str, Any]] = field(default_factory=list)
+    places: list[tuple[int, int]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Checkpoint:
+    """Up to the line from ``start`` to ``end``, event ``seq``, the log was read and found whole."""
+
+    seq: int
+    hash: str
+    start: int
+    end: int
 
 
 class Audit:
@@ -91,7 +110,7 @@ class Audit:
         if not self._places.audit.exists():
             return 0.0
         with self._locked() as descriptor:
-            _, _, newest = self._last(self._tail(descriptor)[0])
+            _, _, newest = self._last(self._end(descriptor)[0])
             return newest
 
     def verify(self) -> Verdict:
@@ -103,48 +122,125 @@ class Audit:
                 reading.problems.append(f"the log is gone; it had {head['seq']} events")
             return _verdict(reading)
         with self._locked() as descriptor:
-            size = os.fstat(descriptor).st_size
-            raw = os.pread(descriptor, size, 0)
-        self._read_lines(raw, reading)
-        last = reading.entries[-1] if reading.entries else None
-        if head and (last is None or last["seq"] < head["seq"]):
-            have = last["seq"] if last else 0
-            reading.problems.append(f"the end was cut off: {have} events of {head['seq']} are here")
-        elif head and not any(
-            entry["seq"] == head["seq"] and entry["hash"] == head["hash"]
-            for entry in reading.entries
-        ):
+            self._read(descriptor, 0, _BEGINNING, head, reading)
+        return _verdict(reading)
+
+    def since_approval(self, request_id: str) -> Verdict:
+        """Check the log's end: all since the checkpoint, and all since this request's approval.
+
+        The verdict's entries are those that were read, the approval among them if the log knows
+        one. Damage further back is left for :meth:`verify` to find.
+        """
+        if not self._places.audit.exists():
+            return self.verify()
+        reading = _Reading()
+        head = self._head(reading.problems)
+        with self._locked() as descriptor:
+            checkpoint = self._checkpoint(descriptor)
+            start, before = 0, _BEGINNING
+            if checkpoint is not None:
+                start, before = checkpoint.end, (checkpoint.seq, checkpoint.hash)
+                approved = self._find_approval(descriptor, request_id)
+                if approved is not None and approved[0] < start:
+                    start, before = approved
+            self._read(descriptor, start, before, head, reading)
+        known = {before, *((entry["seq"], entry["hash"]) for entry in reading.entries)}
+        if checkpoint is not None and (checkpoint.seq, checkpoint.hash) not in known:
+            reading.problems.append(f"event {checkpoint.seq} isn't the one that was read before")
+        if not reading.problems and head:
+            self._advance(checkpoint, reading, head["seq"])
+        return _verdict(reading)
+
+    def _read(
+        self,
+        descriptor: int,
+        start: int,
+        before: tuple[int, str],
+        head: dict[str, Any] | None,
+        reading: _Reading,
+    ) -> None:
+        """Check all from ``start``, which follows the event ``before``, to the end and the head."""
+        size = os.fstat(descriptor).st_size
+        self._read_lines(os.pread(descriptor, size - start, start), start, before, reading)
+        known = [before, *((entry["seq"], entry["hash"]) for entry in reading.entries)]
+        last = known[-1][0]
+        if head and last < head["seq"]:
+            reading.problems.append(f"the end was cut off: {last} events of {head['seq']} are here")
+        elif head and (head["seq"], head["hash"]) not in known:
             reading.problems.append(f"event {head['seq']} isn't the one that the head names")
         elif last and not head:
             reading.problems.append(f"the head {self._places.head} is gone")
-        return _verdict(reading)
 
-    def _read_lines(self, raw: bytes, reading: _Reading) -> None:
-        prev, seq, torn = _FIRST, 0, b""
+    def _read_lines(
+        self, raw: bytes, start: int, before: tuple[int, str], reading: _Reading
+    ) -> None:
+        (seq, prev), torn = before, b""
+        after = f" after event {seq}" if start else ""
         lines = raw.split(b"\n")
         rest = lines.pop()
+        place = start
         for number, line in enumerate(lines, 1):
+            place += len(line) + 1
             entry = self._checked(line)
             if torn:
                 if entry and entry["event"] == TORN and entry.get("sha256") == _sha256(torn):
                     reading.notes.append(f"line {number - 1} was torn by a crash; this is recorded")
                 else:
-                    reading.problems.append(f"line {number - 1} was edited or damaged")
+                    reading.problems.append(f"line {number - 1}{after} was edited or damaged")
                 torn = b""
             if entry is None:
                 torn = line or b"\n"
                 continue
             if entry["seq"] != seq + 1 or entry["prev"] != prev:
                 reading.problems.append(
-                    f"line {number} (event {entry['seq']}) doesn't follow event {seq}: "
+                    f"line {number}{after} (event {entry['seq']}) doesn't follow event {seq}: "
                     "something was removed, added or moved"
                 )
             prev, seq = entry["hash"], entry["seq"]
             reading.entries.append(entry)
+            reading.places.append((place - len(line) - 1, place))
         if torn:
-            reading.problems.append(f"line {len(lines)} was edited or damaged")
+            reading.problems.append(f"line {len(lines)}{after} was edited or damaged")
         if rest:
             reading.notes.append("the last line was torn by a crash; the next event will record it")
+
+    def _find_approval(
+        self, descriptor: int, request_id: str
+    ) -> tuple[int, tuple[int, str]] | None:
+        """Where the line of its approval begins, and the number and hash before that."""
+        named = b'"id":' + canonical(request_id)
+        for start, line in _lines_back(descriptor):
+            entry = self._checked(line) if named in line else None
+            if entry and entry["id"] == request_id and entry["event"] == "approved":
+                return start, (entry["seq"] - 1, entry["prev"])
+        return None
+
+    def _checkpoint(self, descriptor: int) -> _Checkpoint | None:
+        """The stored one, when it is ours and its line is still in its place."""
+        try:
+            stored = parse(self._places.checkpoint.read_bytes())
+            body = {name: stored[name] for name in ("seq", "hash", "start", "end")}
+            if not hmac.compare_digest(self._mac(_sha256(canonical(body))), stored["mac"]):
+                return None
+            found = _Checkpoint(**body)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        entry = self._checked(os.pread(descriptor, found.end - found.start, found.start)[:-1])
+        same = entry and (entry["seq"], entry["hash"]) == (found.seq, found.hash)
+        return found if same else None
+
+    def _advance(self, old: _Checkpoint | None, reading: _Reading, head: int) -> None:
+        """Remember what was read, up to the head: a head that lies behind is still compared."""
+        whole = [number for number, entry in enumerate(reading.entries) if entry["seq"] <= head]
+        if not whole:
+            return
+        entry, (start, end) = reading.entries[whole[-1]], reading.places[whole[-1]]
+        if entry["seq"] - (old.seq if old else 0) < _CHECKPOINT_EVERY:
+            return
+        body = {"seq": entry["seq"], "hash": entry["hash"], "start": start, "end": end}
+        sealed = {**body, "mac": self._mac(_sha256(canonical(body)))}
+        with suppress(OSError):  # a full disk: the next execution reads a little more
+            write_private(self._places.checkpoint, canonical(sealed))
 
     def _checked(self, line: bytes) -> dict[str, Any] | None:
         """The line's entry when its hash and its seal are right, else ``None``."""
@@ -199,8 +295,8 @@ class Audit:
         """The log's last number, hash and newest time; a torn last line is closed and recorded."""
         problems: list[str] = []
         head = self._head(problems)
-        lines, torn = self._tail(descriptor)
-        seq, prev, newest = self._last(lines)
+        last, torn = self._end(descriptor)
+        seq, prev, newest = self._last(last)
         if head and head["seq"] > seq:
             problems.append(
                 tr(
@@ -220,21 +316,20 @@ class Audit:
         facts = {"sha256": _sha256(torn)}
         return self._write(descriptor, seq + 1, prev, newest, TORN, "", now, facts, b"\n")
 
-    def _last(self, lines: list[bytes]) -> tuple[int, str, float]:
-        if not lines:
-            return 0, _FIRST, 0.0
-        entry = self._checked(lines[-1])
+    def _last(self, line: bytes | None) -> tuple[int, str, float]:
+        if line is None:
+            return (*_BEGINNING, 0.0)
+        entry = self._checked(line)
         if entry is None:
             raise ApprovalError(tr("the audit log's last line was edited or damaged"), hint=_HINT)
         return int(entry["seq"]), str(entry["hash"]), float(entry["newest"])
 
-    def _tail(self, descriptor: int) -> tuple[list[bytes], bytes]:
-        """The last whole lines, and what stands after the last newline."""
-        size = os.fstat(descriptor).st_size
-        start = max(0, size - _TAIL)
-        lines = os.pread(descriptor, size - start, start).split(b"\n")
-        torn = lines.pop()
-        return lines[1:] if start else lines, torn
+    def _end(self, descriptor: int) -> tuple[bytes | None, bytes]:
+        """The last whole line, and what stands after the last newline."""
+        lines = _lines_back(descriptor)
+        _, torn = next(lines)
+        last = next(lines, None)
+        return (last[1] if last else None), torn
 
     def _head(self, problems: list[str]) -> dict[str, Any] | None:
         try:
@@ -266,6 +361,21 @@ class Audit:
             yield descriptor
         finally:
             os.close(descriptor)
+
+
+def _lines_back(descriptor: int) -> Iterator[tuple[int, bytes]]:
+    """Where each line begins, and the line, from the end; first what follows the last newline."""
+    position, kept = os.fstat(descriptor).st_size, b""
+    while position > 0:
+        step = min(_BLOCK, position)
+        position -= step
+        first, *lines = (os.pread(descriptor, step, position) + kept).split(b"\n")
+        start = position + len(first) + sum(len(line) + 1 for line in lines) + 1
+        for line in reversed(lines):
+            start -= len(line) + 1
+            yield start, line
+        kept = first
+    yield 0, kept
 
 
 def _verdict(reading: _Reading) -> Verdict:

@@ -73,8 +73,10 @@ def _integer(value: int) -> str:
 
 
 def _string(text: str) -> str:
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError(tr("a lone surrogate is not text"))
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise ValueError(tr("a lone surrogate is not text")) from exc
     return '"' + text.translate(_TABLE) + '"'
 
 

@@ -7,10 +7,8 @@ before the transaction commits: after a crash the log may tell more than happene
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,15 +19,16 @@ from .binding import bind_record, execution
 from .bound import changed
 from .clock import SystemClock, expired
 from .executors import Failed
-from .places import PRIVATE_FILE, user
+from .places import user
 from .policy import Judgement, Level, judge
 from .redact import redact, redact_value
 from .registry import ACTIONS
+from .running import StillRunning, running
 from .show import display, warnings_of
 from .store import OPEN, Request, State, content_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from .audit import Audit, Verdict
     from .clock import Clock, Moment
@@ -190,7 +189,8 @@ class Gate:
         Raises :class:`ApprovalError` when it may not run; then nothing was run.
         """
         self.sweep()
-        verdict = self._audit.verify()
+        identity = self._store.get(request_id).id
+        verdict = self._audit.since_approval(identity)
         if not verdict.ok:
             raise ApprovalError(
                 tr(
@@ -201,8 +201,7 @@ class Gate:
                     "See `lais approvals audit verify`, and docs/guides/approvals.md, 'Broken'."
                 ),
             )
-        identity = self._store.get(request_id).id
-        with self._running(identity):
+        with running(self._places, identity):
             self._step("locked")
             request = self._begin(identity, verdict)
             self._step("begun")
@@ -250,7 +249,11 @@ class Gate:
         return self._kind(request.action)
 
     def verify(self) -> Verdict:
-        """Read and check the whole audit log."""
+        """Read and check the whole audit log, and the queue's file.
+
+        Raises :class:`ApprovalError` when the queue is damaged.
+        """
+        self._store.check()
         return self._audit.verify()
 
     def tampered(self) -> list[str]:
@@ -433,8 +436,8 @@ class Gate:
             for entry in verdict.events_of(request.id)
             if entry.get("digest") == request.digest
         }
-        if not {"requested", "approved"} <= known:
-            return tr("the audit log doesn't know that it was asked for and approved")
+        if "approved" not in known:
+            return tr("the audit log doesn't know that it was approved")
         judgement = self._judge(request.record)
         if judgement.denied is not None:
             return tr("denied by the policy: {denied}", denied=judgement.denied)
@@ -462,31 +465,14 @@ class Gate:
 
     def _recover(self, request: Request, now: Moment) -> None:
         try:
-            with self._running(request.id), self._store.transaction():
+            with running(self._places, request.id), self._store.transaction():
                 current = self._store.get(request.id)
                 if current.state is State.EXECUTING:
                     reason = tr("the process that ran it ended in the middle")
                     moved = self._store.move(current, State.UNKNOWN, reason=reason)
                     self._note("unknown", moved, now, reason=reason)
-        except _StillRunning:
+        except StillRunning:
             pass
-
-    @contextmanager
-    def _running(self, identity: str) -> Iterator[None]:
-        """Hold the execution's lock; the kernel lets go of it when this process dies."""
-        path = self._places.running / identity
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, PRIVATE_FILE)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise _StillRunning(
-                    tr("request {identity} is being run by another process", identity=identity),
-                    hint=tr("Wait, then look: `lais approvals show {id}`.", id=identity),
-                ) from None
-            yield
-        finally:
-            os.close(descriptor)
 
     def _note(self, event: str, request: Request, now: Moment, **facts: Any) -> None:
         title = redact(self._kind(request.action).title(request.arguments))
@@ -494,7 +480,3 @@ class Gate:
             event, request.id, now, action=request.action, digest=request.digest,
             principal=request.principal, title=title, **facts,
         )  # fmt: skip
-
-
-class _StillRunning(ApprovalError):
-    """Another process holds the execution's lock."""

@@ -64,6 +64,11 @@ class Places:
         return self.folder / "running"
 
     @property
+    def checkpoint(self) -> Path:
+        """How far the audit was read and found whole; made anew when it is gone."""
+        return self.folder / "audit.checkpoint"
+
+    @property
     def head(self) -> Path:
         return self.head_folder / "audit.head"
 

@@ -34,13 +34,16 @@ _LOOK_AGAIN = 1.0  # seconds; `watch` is for people
 _RAN_BADLY = 1
 
 
-@click.group(name="approvals")
-def command() -> None:
+@click.group(name="approvals", invoke_without_command=True)
+@json_option
+@click.pass_context
+def command(context: click.Context, *, as_json: bool) -> int | None:
     """What waits for a decision, and the decision.
 
     Exit codes: 0 done; 1 the action ran and failed, or the log isn't whole; 2 wrong words;
     3 the policy file is wrong; 8 not approved, expired, changed, no terminal; 130 Ctrl-C.
     """
+    return None if context.invoked_subcommand else _list(everything=False, as_json=as_json)
 
 
 @command.command(name="list")
@@ -48,6 +51,10 @@ def command() -> None:
 @json_option
 def list_command(*, everything: bool, as_json: bool) -> int:
     """What waits, and the newest of what is decided."""
+    return _list(everything=everything, as_json=as_json)
+
+
+def _list(*, everything: bool, as_json: bool) -> int:
     with open_gate(find_paths()) as gate:
         gate.sweep()
         requests = gate.find()

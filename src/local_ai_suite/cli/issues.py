@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import unicodedata
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,11 @@ from local_ai_suite.approvals.terminal import Terminal
 from local_ai_suite.cli.output import echo, rewrite_line
 from local_ai_suite.client import client_for
 from local_ai_suite.errors import ApprovalError, UsageError
-from local_ai_suite.issues.documents import Documents, documents_for
+from local_ai_suite.issues.documents import Documents, documents_for, name_of
 from local_ai_suite.issues.issue import LARGEST_BYTES, Issue, from_gh, from_text
 from local_ai_suite.issues.labels import LANGUAGES, word
 from local_ai_suite.issues.planner import write_plan
 from local_ai_suite.issues.proposals import COMPONENT, ask_for, proposals, session_of
-from local_ai_suite.issues.render import markdown
 from local_ai_suite.issues.survey import survey
 from local_ai_suite.issues.writer import ServerWriter
 from local_ai_suite.messages import say, tr
@@ -93,7 +93,7 @@ def _parse(words: tuple[str, ...], source: str | None) -> tuple[str, str]:
     number = rest[0].removeprefix("#")
     if number.isdecimal() and int(number) > 0:
         return verb, f"issue-{int(number)}"
-    if verb == "plan" or not all(part.isalnum() for part in number.split("-")):
+    if verb == "plan" or name_of(number) != unicodedata.normalize("NFC", number):
         raise UsageError(
             tr("{rest!r} is not an issue's number", rest=rest[0]), hint=tr("lais plan 12")
         )
@@ -119,8 +119,10 @@ def _plan(name: str, root: Path, options: dict[str, Any], *, quiet: bool) -> Res
             keep=documents.keep_state,
             progress=bar,
         )
-    documents.finish(written.plan, markdown(written.plan))
-    warnings = []
+    kept = documents.finish(written.plan)
+    warnings: list[str] = []
+    if kept is not None:
+        warnings.append(tr("you had edited the Markdown; it was kept as {path}", path=kept))
     if written.plan["read"]:
         read = written.plan["read"]
         warnings.append(word("cut", language, read=read["characters"], all=read["all"]))
@@ -132,8 +134,8 @@ def _plan(name: str, root: Path, options: dict[str, Any], *, quiet: bool) -> Res
         "resumed_sections": written.resumed,
         "plan": written.plan,
     }
-    shown = documents.name.removeprefix("issue-")
-    text = f"{documents.markdown}\n" + word("next_approve", language, name=shown)
+    following = word("next_approve", language, name=documents.short_name)
+    text = f"{documents.markdown}\n{following}"
     return Result("plan", text, data, tuple(warnings))
 
 

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from rich.markdown import Markdown
+
 from local_ai_suite.errors import UsageError
 from local_ai_suite.messages import tr
 
@@ -15,9 +17,8 @@ _KOREAN = re.compile(r"[가-힣]")
 _LATIN = re.compile(r"[A-Za-z]")
 # Korean issues are full of English names: a fifth of the letters is enough to call it Korean.
 _KOREAN_SHARE = 0.2
-_CHECKBOX = re.compile(
-    r"^[ \t]*(?:[-*+]|\d+[.)])[ \t]+\[([ xX])\][ \t]+(.+?)[ \t]*\r?$", re.MULTILINE
-)
+_BOX = re.compile(r"\[([ xX])\][ \t]+(\S.*)")
+_NEW_LINE = re.compile(r"\r\n?|\n")  # what CommonMark counts as one
 _MEASURED = re.compile(
     r"\d[\d.,]*\s*(?:%|ms|초|분|시간|일|주|s\b|sec|min|hours?|days?|weeks?|GB|GiB|MB|MiB|KB|TB|"
     r"tok(?:en)?s?\b|토큰|회|건|명|개|RPS|QPS|req|Hz|배)",
@@ -90,7 +91,7 @@ class Issue:
     @property
     def checklist(self) -> list[tuple[bool, str]]:
         """The body's ``- [ ]`` items: ticked or not, and their text."""
-        return [(mark != " ", text) for mark, text in _CHECKBOX.findall(self.body)]
+        return [(box.ticked, box.text) for box in _boxes(self.body)]
 
     @property
     def measured(self) -> list[str]:
@@ -108,12 +109,35 @@ def _named(marks: list[str], table: dict[str, tuple[str, ...]]) -> str | None:
     return next((name for name, known in table.items() if words & set(known)), None)
 
 
+@dataclass(frozen=True, slots=True)
+class _Box:
+    """A checklist item; ``place``: where in the text the mark between the brackets stands."""
+
+    place: int
+    ticked: bool
+    text: str
+
+
+def _boxes(body: str) -> list[_Box]:
+    """The list items that begin with ``[ ]`` or ``[x]``, as Markdown has them: no code, no HTML."""
+    starts = [0, *(match.end() for match in _NEW_LINE.finditer(body))]
+    found = []
+    tokens = Markdown(body).parsed
+    for item, first, content in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        if item.type != "list_item_open" or first.type != "paragraph_open" or not content.map:
+            continue
+        if box := _BOX.match(content.content):
+            place = body.index("[", starts[content.map[0]]) + 1
+            found.append(_Box(place, box[1] != " ", box[2].strip()))
+    return found
+
+
 def tick(body: str, numbers: set[int]) -> str:
     """``body`` with the checklist items of these numbers (from 1) ticked.
 
     Raises :class:`UsageError` for a number that there is none of.
     """
-    items = list(_CHECKBOX.finditer(body))
+    items = _boxes(body)
     if wrong := sorted(number for number in numbers if not 1 <= number <= len(items)):
         raise UsageError(
             tr(
@@ -123,9 +147,9 @@ def tick(body: str, numbers: set[int]) -> str:
             ),
             hint=tr("`lais plan show N` lists them."),
         )
-    for number in sorted(numbers, reverse=True):
-        start = items[number - 1].start(1)
-        body = f"{body[:start]}x{body[start + 1 :]}"
+    for number in numbers:
+        place = items[number - 1].place
+        body = f"{body[:place]}x{body[place + 1 :]}"
     return body
 
 

@@ -95,6 +95,11 @@ class Issues:
                 tr("gh could not be started: {reason}", reason=exc.strerror),
                 hint=tr("Does `gh version` work?"),
             ) from exc
+        if done.cut:
+            raise NetworkError(
+                tr("gh answered with more than {size} MiB", size=_MOST >> 20),
+                hint=tr("Is the gh on PATH GitHub's?"),
+            )
         if done.code:
             raise self._refused(done)
         try:
