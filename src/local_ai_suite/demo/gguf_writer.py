@@ -24,6 +24,7 @@ class TensorType(IntEnum):
 
     F32 = 0
     F16 = 1
+    Q4_0 = 2
     Q8_0 = 8
 
 
@@ -34,6 +35,7 @@ class TokenType(IntEnum):
     UNKNOWN = 2
     CONTROL = 3
     USER_DEFINED = 4
+    UNUSED = 5
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,14 @@ class I32Array:
     values: Sequence[int]
 
 
-Value = str | bool | float | U32 | I32Array | list[str]
+@dataclass(frozen=True)
+class F32Array:
+    """A metadata array of 32-bit floats, such as `tokenizer.ggml.scores`."""
+
+    values: Sequence[float]
+
+
+Value = str | bool | float | U32 | I32Array | F32Array | list[str]
 
 
 @dataclass(frozen=True)
@@ -103,6 +112,8 @@ def _value(value: Value) -> bytes:
             return struct.pack("<II", 4, number)
         case I32Array(values):
             return struct.pack(f"<IIQ{len(values)}i", _ARRAY, 5, len(values), *values)
+        case F32Array(numbers):
+            return struct.pack(f"<IIQ{len(numbers)}f", _ARRAY, 6, len(numbers), *numbers)
         case list():
             joined = b"".join(_string(item) for item in value)
             return struct.pack("<IIQ", _ARRAY, _STRING, len(value)) + joined

@@ -70,8 +70,9 @@ def plan(request: FitRequest) -> FitPlan:
 
 class _Search:
     def __init__(self, request: FitRequest) -> None:
-        self.request = request
         self.shape: ModelShape = model_shape(request.model)
+        self.asked = request
+        self.request = _as_the_engine_gives(request, self.shape.trained_context)
         self.gpus, self.cpu = devices(request)
         self.projector = _projector(request)
         self.embedding = request.purpose == "embed" or self.shape.is_embedding
@@ -284,14 +285,22 @@ class _Search:
             cache_ram_bytes=max(0, min(CACHE_RAM_MOST, int(free * CACHE_RAM_SHARE))),
             devices=projected,
             fits=fits,
-            reasons=reasons_for(request, self.shape, load, projected, self.ceiling),
+            reasons=reasons_for(self.asked, self.shape, load, projected, self.ceiling),
             warnings=(
                 *(() if fits else shortfall(projected)),
-                *cautions(request, self.shape, load),
+                *cautions(self.asked, self.shape, load),
             ),
             tokens_per_second=tokens_per_second(self.shape, load, self.gpus, self.cpu),
             load_seconds=load_seconds(self.shape.file_bytes, request.disk_speed),
         )
+
+
+def _as_the_engine_gives(request: FitRequest, trained: int | None) -> FitRequest:
+    """llama-server gives a slot no more context than the model was trained for (``n_ctx_slot`` of
+    ``server-context.cpp``): more would only take memory."""
+    if request.ctx_size is None or trained is None or request.ctx_size <= trained:
+        return request
+    return replace(request, ctx_size=trained)
 
 
 def _projector(request: FitRequest) -> Projector | None:

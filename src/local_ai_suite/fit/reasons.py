@@ -91,17 +91,9 @@ def _experts(shape: ModelShape, load: Load) -> str:
 
 def _context(request: FitRequest, shape: ModelShape, load: Load, ceiling: int) -> str:
     trained = shape.trained_context
-    if request.ctx_size is not None:
-        beyond = trained is not None and request.ctx_size > trained
-        note = (
-            tr(", more than the {trained} the model was trained for", trained=trained)
-            if beyond
-            else ""
-        )
+    if request.ctx_size is not None and load.ctx_size >= request.ctx_size:
         return tr(
-            "{ctx_size} tokens of context per slot: set explicitly{note}.",
-            ctx_size=request.ctx_size,
-            note=note,
+            "{ctx_size} tokens of context per slot: set explicitly.", ctx_size=request.ctx_size
         )
     if load.ctx_size < ceiling:
         return tr("{ctx_size} tokens of context per slot: as much as fits.", ctx_size=load.ctx_size)
@@ -169,8 +161,8 @@ def cautions(request: FitRequest, shape: ModelShape, load: Load) -> tuple[str, .
     if request.ctx_size is not None and trained is not None and request.ctx_size > trained:
         found.append(
             tr(
-                "CTX_SIZE is {ctx_size}; beyond the {trained} tokens it was trained for a "
-                "model answers badly.",
+                "CTX_SIZE is {ctx_size}; the engine gives no more than the {trained} tokens that "
+                "the model was trained for.",
                 ctx_size=request.ctx_size,
                 trained=trained,
             )
