@@ -85,6 +85,9 @@ def test_without_a_run_status_says_that_a_broken_env_starts_nothing(tmp_path: Pa
     assert told.returncode == 1
     assert "Nothing will start with it." in told.stderr
     assert "Nothing runs here." in told.stdout
+    down = project.lais("down")
+    assert (down.returncode, down.stdout) == (0, "Nothing was running.\n")
+    assert project.lais("logs").returncode == 0
 
 
 @pytest.mark.parametrize("room", ["gateway", "engine"])
