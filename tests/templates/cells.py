@@ -80,11 +80,11 @@ def ask(client: httpx.Client, name: str, history: History, path: str, *, stream:
         return Cell(name, history.name, path, stream, 0, "" if reason else "no reason")
     body = PROTOCOLS[path](history, name, stream=stream)
     answer = client.post(path, json=body)
-    problem = judge(answer, history, path, name)
+    problem = judge(answer, history, name)
     return Cell(name, history.name, path, stream, answer.status_code, problem)
 
 
-def judge(answer: httpx.Response, history: History, path: str, model: str) -> str:
+def judge(answer: httpx.Response, history: History, model: str) -> str:
     """What is wrong with an answer; empty if nothing is."""
     text = answer.text
     if leaked := next((word for word in NOT_FOR_CLIENTS if word in text), None):
@@ -96,8 +96,8 @@ def judge(answer: httpx.Response, history: History, path: str, model: str) -> st
         return "" if model in said else f"names no model: {said}"
     if answer.status_code != 200:
         return f"{answer.status_code}: {text[:300]}"
-    if not history.messages and path == "/api/chat":
-        return ""  # so Ollama's clients load a model
+    if not history.messages:
+        return ""  # to nothing some say nothing, and Ollama's clients load a model so
     if history.refused:
         return "taken, though the model cannot"
     if history.more.get("tool_choice") == _FORCED:

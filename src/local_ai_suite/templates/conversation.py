@@ -98,12 +98,12 @@ def _as_parts(content: Any) -> list[Any]:
     return content if isinstance(content, list) else [{"type": "text", "text": content}]
 
 
-def joined_turns(messages: list[Message], *, only: str | None = None) -> list[Message]:
+def joined_turns(messages: list[Message]) -> list[Message]:
     """Equal neighbours are one turn."""
     made: list[Message] = []
-    roles = {only} if only else {"user", "assistant"}
     for message in messages:
-        if made and role_of(message) in roles and role_of(made[-1]) == role_of(message):
+        role = role_of(message)
+        if made and role in {"user", "assistant"} and role_of(made[-1]) == role:
             made[-1] = joined(made[-1], message)
         else:
             made.append(message)

@@ -189,7 +189,7 @@ def _tools_as_text(messages: list[Message]) -> list[Message]:
             )
         else:
             made.append(message)
-    return joined_turns(made, only="user")
+    return made
 
 
 def _arguments(call: dict[str, Any]) -> str:

@@ -29,6 +29,7 @@ from .endpoint import Endpoint
 from .errors import Refused
 from .events import Stream, named_event
 from .gather import AskWhole
+from .members import members
 from .schemas import schemas
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ class MessagesForm:
 ENDPOINTS = (
     Endpoint(
         llama_server("/v1/messages"),
-        translations=(named_tool, schemas, shape),
+        translations=(members, named_tool, schemas, shape),
         form=MessagesForm,
         conversation=AnthropicTurns(),
         envelope=ANTHROPIC,

@@ -6,6 +6,7 @@ float. So what is only looked at is orjson's, and what is changed and sent on is
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from local_ai_suite.errors import SuiteError
 # 2**63 has nineteen digits. (The first is a set of its own, so that the search skips quickly to
 # where one stands.)
 _BIG = re.compile(rb"[0-9][0-9]{18}")
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 class BadRequest(SuiteError):
@@ -40,7 +42,7 @@ class Request:
         try:
             parsed = orjson.loads(raw)
         except orjson.JSONDecodeError as exc:
-            raise BadRequest(f"The request's body is not valid JSON: {exc}.") from exc
+            raw, parsed = _tolerated(raw, exc)
         if not isinstance(parsed, dict):
             raise BadRequest("The request's body must be a JSON object.")
         return cls(raw, parsed)
@@ -61,6 +63,22 @@ class Request:
     def exact(self) -> dict[str, Any]:
         """The object to change: as ``parsed``, with every digit of its integers."""
         return loads(self.raw) if _BIG.search(self.raw) else self.parsed
+
+
+def _tolerated(raw: bytes, error: orjson.JSONDecodeError) -> tuple[bytes, Any]:
+    """A body with a byte order mark, or with half a character (an emoji that JavaScript has cut),
+    as JSON that the engine reads, too. Raises BadRequest for any other."""
+    try:
+        text = raw.removeprefix(codecs.BOM_UTF8).decode()
+    except UnicodeDecodeError as exc:
+        raise BadRequest("The request's body is not UTF-8.") from exc
+    try:
+        said = json.loads(text, parse_constant=_no_number)
+        whole = json.dumps(said, ensure_ascii=False, separators=(",", ":"))
+    except (ValueError, RecursionError):
+        raise BadRequest(f"The request's body is not valid JSON: {error}.") from error
+    whole = _HALF.sub("\N{REPLACEMENT CHARACTER}", whole)
+    return whole.encode(), loads(whole)
 
 
 def loads(text: bytes | str) -> Any:

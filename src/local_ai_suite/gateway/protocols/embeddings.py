@@ -1,4 +1,4 @@
-"""Embeddings, reranking and the tokenizer's routes: passed on as they are but for one number."""
+"""Embeddings, reranking and the tokenizer's routes: passed on as they are but for two things."""
 
 from __future__ import annotations
 
@@ -21,10 +21,16 @@ def cap_top_n(asked: Asked) -> None:
         asked.edit()["top_n"] = len(documents)
 
 
+def without_nulls(asked: Asked) -> None:
+    """A member that is null is one that is not there: llama.cpp refuses ``encoding_format``."""
+    if None in asked.request.values():
+        request = asked.edit()
+        for name in [name for name, value in request.items() if value is None]:
+            del request[name]
+
+
 ENDPOINTS = (
-    Endpoint(llama_server("/v1/rerank"), translations=(cap_top_n,)),
-    *(
-        Endpoint(llama_server(path))
-        for path in ("/v1/embeddings", "/tokenize", "/detokenize", "/apply-template")
-    ),
+    Endpoint(llama_server("/v1/rerank"), translations=(without_nulls, cap_top_n)),
+    Endpoint(llama_server("/v1/embeddings"), translations=(without_nulls,)),
+    *(Endpoint(llama_server(path)) for path in ("/tokenize", "/detokenize", "/apply-template")),
 )

@@ -17,6 +17,11 @@ from local_ai_suite.templates import refusal
 from local_ai_suite.wire.envelope import CONTEXT_LENGTH_EXCEEDED, error_for, openai_error, type_of
 
 _OVERFLOW = re.compile(r"\((\d+) tokens\) exceeds? the available context size \((\d+) tokens\)")
+# An input to embed, or a document to rank (send_error in tools/server/server-context.cpp).
+_TOO_LARGE = re.compile(
+    r"input \((\d+) tokens\) is too large to process\. increase the physical batch size "
+    r"\(current batch size: (\d+)\)"
+)
 _MOST_FOREIGN_TEXT = 500
 
 
@@ -38,6 +43,8 @@ def engine_error(status: int, body: bytes, model: str) -> tuple[int, dict[str, A
     that the client used.
     """
     error = read_error(status, body)
+    if error["code"] == CONTEXT_LENGTH_EXCEEDED:
+        return 400, error
     if (found := refusal(error["message"], model)) is not None:
         return 400, openai_error(found.message, param=found.param, code=found.code)
     return status, error
@@ -63,6 +70,16 @@ def read_error(status: int, body: bytes) -> dict[str, Any]:
             f"This model's context holds {most} tokens, but the request has {used} tokens. "
             "Shorten it, or load the model with a larger context.",
             param="messages",
+            code=CONTEXT_LENGTH_EXCEEDED,
+            n_prompt_tokens=used,
+            n_ctx=most,
+        )
+    if found := _TOO_LARGE.search(inner["message"]):
+        used, most = int(found[1]), int(found[2])
+        return openai_error(
+            f"An input has {used} tokens, and this model reads {most} at once. Shorten it, or cut "
+            "it into several inputs.",
+            param="input",
             code=CONTEXT_LENGTH_EXCEEDED,
             n_prompt_tokens=used,
             n_ctx=most,

@@ -16,6 +16,7 @@ from .conversation import ChatMessages
 from .endpoint import Endpoint
 from .forced_tool import forced_tool
 from .gather import AskWhole
+from .members import members
 from .schemas import schemas
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def _call(call: dict[str, Any]) -> dict[str, Any]:
 ENDPOINTS = (
     Endpoint(
         llama_server("/v1/chat/completions"),
-        translations=(null_description, schemas, forced_tool),
+        translations=(members, null_description, schemas, forced_tool),
         form=ChatForm,
         conversation=ChatMessages(),
     ),
