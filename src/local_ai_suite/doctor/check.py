@@ -84,8 +84,8 @@ class Report:
         failures, warnings = len(self.failures), len(self.warnings)
         if failures:
             return counted(
-                "{count} failure: `make up-p1` will not work yet.",
-                "{count} failures: `make up-p1` will not work yet.",
+                "{count} failure: `make up-p1` will not work yet. More: docs/troubleshooting.md",
+                "{count} failures: `make up-p1` will not work yet. More: docs/troubleshooting.md",
                 failures,
             )
         if warnings:
