@@ -83,7 +83,8 @@ async def read_body(
     """
     announced = _check_headers(scope, limit)
     if announced is not None and announced > limit:
-        await _drain(receive)
+        if header(scope, b"expect") is None:  # who waits for a 100 need not send it for nothing
+            await _drain(receive)
         raise _too_large(limit)
     message = await _first(receive, timeout_s) if announced else await receive()
     if message["type"] == "http.disconnect":
