@@ -331,10 +331,11 @@ def test_a_trailer_is_never_a_header() -> None:
     asyncio.run(main())
 
 
-def test_a_second_answer_is_not_the_next_requests() -> None:
+@pytest.mark.parametrize("second", [OK.replace(b"ok", b"no"), b"HTTP/1.1 200 OK\r\n\r\nno"])
+def test_a_second_answer_is_not_the_next_requests(second: bytes) -> None:
     async def script(reader: Reader, writer: Writer) -> None:
         await read_request(reader)
-        writer.write(OK + OK.replace(b"ok", b"no"))
+        writer.write(OK + second)
         await reader.read(1)
 
     async def main() -> None:
@@ -342,6 +343,20 @@ def test_a_second_answer_is_not_the_next_requests() -> None:
             assert await whole(await upstream.start("GET", "/")) == b"ok"
             assert await whole(await upstream.start("GET", "/")) == b"ok"
             assert fake.connections == 2
+
+    asyncio.run(main())
+
+
+def test_a_head_and_each_part_of_a_body_end_the_silence() -> None:
+    async def script(reader: Reader, writer: Writer) -> None:
+        await read_request(reader)
+        for part in (BEGUN, b"1\r\na\r\n", b"1\r\nb\r\n", b"0\r\n\r\n"):
+            await asyncio.sleep(0.6)
+            writer.write(part)
+
+    async def main() -> None:
+        async with faked(script, silence_timeout_s=1.0, sweep_s=0.02) as (_, upstream):
+            assert await whole(await upstream.start("GET", "/")) == b"ab"
 
     asyncio.run(main())
 
