@@ -87,6 +87,21 @@ def test_down_during_up_stops_it_at_once_and_both_say_so(project: Project, momen
     assert not left_of(project)
 
 
+def test_down_ends_an_up_that_stands_still_with_the_lock_in_its_hand(project: Project) -> None:
+    """Ctrl-Z in one terminal, `make down` in the other."""
+    up = begin(project, "up")
+    until_it_says(up, "starting the services")
+    up.send_signal(signal.SIGSTOP)
+    began = time.monotonic()
+    down = project.lais("down")
+    assert down.returncode == 0, down.stderr
+    assert time.monotonic() - began < BOUND_S
+    up.send_signal(signal.SIGCONT)
+    said = up.communicate(timeout=WAIT_S)[1]
+    assert "another command" in said
+    assert not left_of(project)
+
+
 def test_an_up_that_waits_does_not_stop_what_somebody_started_later(project: Project) -> None:
     first = begin(project, "up")
     until_it_says(first, "waiting for")

@@ -257,6 +257,7 @@ def _end(holder: Holder, report: Callable[[str], None]) -> None:
     if holder.command == "up" and process is not None:
         with suppress(psutil.Error):
             process.terminate()
+            process.resume()  # one that stands still (Ctrl-Z) would not see it
 
 
 def _stop(paths: Paths, report: Callable[[str], None]) -> int:
