@@ -169,6 +169,25 @@ def test_every_verbs_help_is_korean_and_fits_eighty_columns(
     assert [line for line in page.splitlines() if width(line) > 80 and "lais " not in line] == []
 
 
+def test_words_of_others_are_never_taken_for_ours() -> None:
+    """A model may answer with a word that stands in the catalogue."""
+    code = (
+        "import os\n"
+        "from local_ai_suite.messages import looked_up, say, speak, tr, translated\n"
+        "assert speak(os.environ)\n"
+        "assert say('stopped') == translated(tr('stopped')) == looked_up('stopped') == '중지됨'\n"
+        "assert translated('stopped') == 'stopped'\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=plain() | KOREAN,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_english_costs_no_translation() -> None:
     """``lais --help`` is asked for at every Tab: no catalogue is read for it."""
     code = (

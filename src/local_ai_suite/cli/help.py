@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from local_ai_suite.messages import speaks, translated
+from local_ai_suite.messages import looked_up, speaks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -51,7 +51,7 @@ def translate_help(command: click.Command) -> None:
 
 
 def _in_language(text: str | None) -> str | None:
-    return translated(inspect.cleandoc(text)) if text else text
+    return looked_up(inspect.cleandoc(text)) if text else text
 
 
 class _WideFormatter(click.HelpFormatter):

@@ -11,7 +11,7 @@ from local_ai_suite.cli.models_inspect import inspect_command
 from local_ai_suite.cli.models_progress import Quiet, watcher
 from local_ai_suite.cli.output import echo, json_option, show
 from local_ai_suite.errors import SettingsError, UsageError
-from local_ai_suite.messages import say, tr, translated
+from local_ai_suite.messages import looked_up, say, tr, translated
 from local_ai_suite.models import listing, recommended
 from local_ai_suite.models.built import pull_embedding
 from local_ai_suite.models.pull import Pulled, pull
@@ -65,7 +65,7 @@ def recommended_command(as_json: bool) -> int:
         lines += [
             f"{entry.name:<17} {entry.kind:<6} {entry.gigabytes:.2f} GB  {entry.title}",
             f"    {entry.licence}{usual}",
-            f"    6 GB GPU: {translated(entry.fits_6gb)}",
+            f"    6 GB GPU: {looked_up(entry.fits_6gb)}",
         ]
     lines += [
         "",

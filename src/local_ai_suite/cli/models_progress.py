@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from local_ai_suite.cli.output import echo
-from local_ai_suite.messages import say
+from local_ai_suite.messages import say, translated
 from local_ai_suite.messages.plain import visible
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Lines(Quiet):
         self._last_time, self._last_done = now, self._done
 
     def note(self, text: str) -> None:
-        self._write(text)
+        self._write(translated(text))
 
 
 class Bar(Quiet):
@@ -124,7 +124,7 @@ class Bar(Quiet):
             self._progress.advance(self._task, count)
 
     def note(self, text: str) -> None:
-        self._progress.console.print(visible(text), markup=False, highlight=False)
+        self._progress.console.print(visible(translated(text)), markup=False, highlight=False)
 
     def close(self) -> None:
         self._progress.stop()

@@ -37,9 +37,9 @@ def echo(text: str = "", *, err: bool = False, nl: bool = True, **style: Any) ->
     ``style``: as ``click.secho`` takes it.
     """
     if any(style.values()):
-        click.secho(visible(text), err=err, nl=nl, **style)
+        click.secho(visible(translated(text)), err=err, nl=nl, **style)
     else:
-        click.echo(visible(text), err=err, nl=nl)
+        click.echo(visible(translated(text)), err=err, nl=nl)
 
 
 def echo_data(text: str) -> None:

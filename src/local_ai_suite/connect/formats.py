@@ -249,7 +249,7 @@ def _toml(text: str) -> Any:
     try:
         return tomlkit.parse(text)
     except TOMLKitError as exc:
-        raise ValueError(str(exc)) from exc
+        raise ValueError(*exc.args) from exc
 
 
 def _put_line(text: str, key: str, value: str) -> str:

@@ -11,7 +11,7 @@ The translations are gettext catalogues beside this file; ``tools/messages.py`` 
 date and ``tests/messages`` fails on a text that is unmarked, untranslated or gone.
 """
 
-from .language import say, speak, speaks, translated
+from .language import looked_up, say, speak, speaks, translated
 from .text import Text, counted, joined, tr
 
-__all__ = ["Text", "counted", "joined", "say", "speak", "speaks", "tr", "translated"]
+__all__ = ["Text", "counted", "joined", "looked_up", "say", "speak", "speaks", "tr", "translated"]

@@ -55,11 +55,14 @@ def speaks() -> str:
 
 
 def translated(text: str) -> str:
-    """``text`` in the terminal's language if it is a :class:`Text` or stands in the catalogue."""
-    if _spoken is None or not text:
-        return text
-    catalogue = _spoken[1]
-    return text.said(catalogue) if isinstance(text, Text) else catalogue.gettext(text)
+    """A :class:`Text` in the terminal's language. Any other string is as it is: it is somebody's
+    words, and stays so even where a message of ours reads the same."""
+    return text.said(_spoken[1]) if _spoken is not None and isinstance(text, Text) else text
+
+
+def looked_up(message: str) -> str:
+    """A whole message of ours that lies in a table as a plain string (a help text), translated."""
+    return _spoken[1].gettext(message) if _spoken is not None and message else message
 
 
 def say(template: str, /, **values: object) -> str:

@@ -194,13 +194,11 @@ def _tls() -> ssl.SSLContext:
 def lost(exc: httpx.HTTPError, url: str) -> NetworkError:
     """A connection that could not be made or broke off. ``details["again"]``: worth another try."""
     silent = isinstance(exc, httpx.TimeoutException)
-    what = (
-        tr("did not answer in time")
-        if silent
-        else tr("cannot be reached ({exc})", exc=exc or type(exc).__name__)
-    )
+    site, why = _site(url), str(exc) or type(exc).__name__
     return NetworkError(
-        tr("{site} {what}", site=_site(url), what=what),
+        tr("{site} did not answer in time", site=site)
+        if silent
+        else tr("{site} cannot be reached ({why})", site=site, why=why),
         hint=tr(
             "Check the network, and HTTPS_PROXY if you need a proxy; HF_ENDPOINT names a mirror."
         ),

@@ -245,7 +245,7 @@ def model_rows(models: Iterable[dict[str, Any]]) -> list[tuple[str, str, str, st
         rows.append(
             (
                 str(model.get("id")),
-                translated(str(meta.get("status", "-"))),
+                translated(state_text(str(meta.get("status", "-")))),
                 str(context) if context else "-",
                 speed_text(meta.get("tokens_per_second") or {}),
                 file + demo,
