@@ -6,6 +6,7 @@ requests must be one that a client made, with the words that it was made with.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -13,8 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
-from http_corpus import CORPUS, PATH, SECOND, Case, answers, h11_reads
+from http_corpus import CORPUS, PATH, SECOND, WHOLE, Case, answers, chunked, h11_reads
 
 from engine_service import Service, end_service, start_service
 from gateway_running import Running, running
@@ -145,6 +147,26 @@ def test_the_engine_service_refuses_by_itself_what_the_gateway_refuses(
 ) -> None:
     found = answers(talk(stack.engine.port, case.sent), case.sent)
     assert [status for status, _ in found] in [[status] for status in case.answers]
+
+
+@pytest.mark.parametrize("port", ["gateway", "engine"])
+def test_a_trailer_without_an_end_is_refused_on_both_ports_and_takes_no_memory(
+    stack: Stack, port: str
+) -> None:
+    before = psutil.Process(stack.engine.process.pid).memory_info().rss
+    heard = sum(map(len, stack.tap.heard))
+    with socket.create_connection(("127.0.0.1", getattr(stack, port).port), timeout=30) as client:
+        client.sendall(chunked(WHOLE[:-2]))
+        with contextlib.suppress(ConnectionError):
+            for _ in range(1000):
+                client.sendall(b"x-endless: trailer\r\n" * 500)
+        got = b""
+        with contextlib.suppress(ConnectionError):
+            got = client.recv(1000)
+    assert got == b"" or got.startswith(b"HTTP/1.1 431 ")
+    assert sum(map(len, stack.tap.heard)) == heard, "it was passed on"
+    grown = psutil.Process(stack.engine.process.pid).memory_info().rss - before
+    assert grown < 16 * 2**20
 
 
 def test_random_cuts_of_two_requests_never_make_a_third(stack: Stack) -> None:
