@@ -177,7 +177,8 @@ class Gateway:
             return
         # Host and Origin are admitted. A browser sends no key with a preflight, and a page may read
         # why its key was refused.
-        if (origin := header(scope, b"origin")) is not None:
+        origin = header(scope, b"origin") if isinstance(verdict, Refusal) else verdict.origin
+        if origin is not None:
             call.headers += cors_headers(origin)
         if call.method == "OPTIONS":
             await self._preflight(call, scope)
@@ -227,7 +228,7 @@ class Gateway:
             return
         if not endpoint.spoken_by_litellm:
             name = public_name(name)
-        route = await self._names.find(name)
+        route = self.config.routes.get(name) or await self._names.find(name)
         if route is None:
             message = await self._names.why_not(name)
             await self._refuse(call, 404, message, "model_not_found", param="model")

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections import ChainMap
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +13,11 @@ import orjson
 
 from local_ai_suite.errors import SuiteError
 from local_ai_suite.gateway.known_models import KnownModels
-from local_ai_suite.gateway.queue import Queues
+from local_ai_suite.gateway.queue import Queue, Queues
 from local_ai_suite.wire.upstream import Upstream, UpstreamError, UpstreamUnreachable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from local_ai_suite.gateway.config import Route
     from local_ai_suite.templates import Abilities
@@ -89,24 +88,43 @@ class Member:
             logger.info("%s could not be loaded to learn about its template: %s", model, exc)
         await self.models.refresh()
 
-    @asynccontextmanager
-    async def place(self, model: str, kind: str) -> AsyncIterator[tuple[Upstream, str]]:
-        """A place at the engine, in turn. Raises QueueFull, and EngineAway for a failed connect."""
-        queue = self.queues.of(model, kind)
-        if queue is not None:
-            await queue.enter()
-        try:
-            yield self.client, self.prefix
-        except UpstreamUnreachable as exc:
-            self._away_until = self._clock() + AWAY_S
+    def place(self, model: str, kind: str) -> Place:
+        """A place for one request for ``model``; ``kind`` is its route's queue."""
+        return Place(self, self.queues.of(model, kind))
+
+    def gone(self) -> None:
+        """Nobody listens there: pass it over for a while."""
+        self._away_until = self._clock() + AWAY_S
+
+
+class Place:
+    """A place at an engine, waited for in turn and given back at the end.
+
+    ``async with`` gives the client and the path before the engine's routes. Raises QueueFull, and
+    EngineAway when nobody listens.
+    """
+
+    __slots__ = ("_member", "_queue")
+
+    def __init__(self, member: Member, queue: Queue | None) -> None:
+        self._member = member
+        self._queue = queue
+
+    async def __aenter__(self) -> tuple[Upstream, str]:
+        if self._queue is not None:
+            await self._queue.enter()
+        return self._member.client, self._member.prefix
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if self._queue is not None:
+            self._queue.leave()
+        if isinstance(error, UpstreamUnreachable):
+            self._member.gone()
             raise EngineAway(
-                f"The inference service does not answer: {exc.message}",
+                f"The inference service does not answer: {error.message}",
                 hint="`lais status` tells what runs; a service that died is started again.",
                 retry_after=AWAY_S,
-            ) from exc
-        finally:
-            if queue is not None:
-                queue.leave()
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,13 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from local_ai_suite.gateway.protocols import ENDPOINTS, Request, Target, ask
 from local_ai_suite.gateway.protocols.anthropic_turns import AnthropicTurns
-from local_ai_suite.gateway.protocols.conversation import fit
-from local_ai_suite.templates import EVERYTHING_REFUSED, Abilities
+from local_ai_suite.gateway.protocols.conversation import any_template_takes, fit
+from local_ai_suite.templates import EVERYTHING_REFUSED, Abilities, translate
 
 Body = dict[str, Any]
 TAKES_ALL = Abilities()
@@ -204,3 +206,32 @@ def test_an_input_that_is_no_object_becomes_one() -> None:
     body, changes = fitted("/v1/messages", request, KnownTemplate(TAKES_ALL))
     assert changes == ("arguments",)
     assert json.loads(body)["messages"][1]["content"][0]["input"] == {"arguments": "cut"}
+
+
+_TURNS = st.builds(
+    lambda role, content, more: {"role": role, "content": content, **more},
+    st.sampled_from(["system", "user", "assistant", "tool", "developer"]),
+    st.sampled_from(["a", "b c", "", None, [{"type": "text", "text": "x"}]]),
+    st.sampled_from([{}, {}, {}, {"name": "n"}, {"tool_calls": []}]),
+)
+_PLAIN = st.integers(0, 4).map(
+    lambda turns: [
+        turn("user" if number % 2 == 0 else "assistant", f"text {number}")
+        for number in range(2 * turns + 1)
+    ]
+)
+
+
+@given(st.lists(_TURNS, max_size=5) | _PLAIN, st.sampled_from([None, EVERYTHING_REFUSED]))
+def test_what_is_not_looked_at_closely_needs_no_change_for_any_template(
+    messages: list[Body], able: Abilities | None
+) -> None:
+    if any_template_takes(messages):
+        assert translate(messages, able).changes == ()
+
+
+@given(_PLAIN, st.booleans())
+def test_a_plain_talk_is_not_looked_at_closely(messages: list[Body], with_system: bool) -> None:
+    system = [turn("system", "Be kind.")] if with_system else []
+    assert any_template_takes([*system, *messages])
+    assert not any_template_takes([*system, *messages, turn("user", "again")])

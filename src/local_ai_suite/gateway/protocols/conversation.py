@@ -68,6 +68,8 @@ async def fit(asked: Asked, template: Template) -> tuple[str, ...]:
 
 async def _fit(asked: Asked, form: Conversation, template: Template) -> tuple[str, ...]:
     messages = form.read(asked.request)
+    if any_template_takes(messages) and not any(parameters(asked.request)):
+        return ()
     able = template.abilities
     if able is None and (
         translate(messages, EVERYTHING_REFUSED).changes or any(parameters(asked.request))
@@ -86,3 +88,20 @@ async def _fit(asked: Asked, form: Conversation, template: Template) -> tuple[st
             made = translate(form.read(request), able)
         form.write(request, made.messages)
     return changes
+
+
+def any_template_takes(messages: list[Message]) -> bool:
+    """Whether it is a plain talk: texts alone, user and assistant in turn, the user first and last,
+    with at most one system message before them. Most requests are, and need no closer look."""
+    spoken = messages[1:] if messages and messages[0].get("role") == "system" else messages
+    if len(spoken) % 2 == 0 or any(not _is_plain(message) for message in messages):
+        return False
+    return all(
+        message["role"] == ("assistant" if number % 2 else "user")
+        for number, message in enumerate(spoken)
+    )
+
+
+def _is_plain(message: Message) -> bool:
+    content = message.get("content")
+    return len(message) == 2 and isinstance(content, str) and content != "" and "role" in message

@@ -21,11 +21,17 @@ if TYPE_CHECKING:
 Place = tuple[dict[str, Any], str, str]
 
 # Clients send the same tools with every turn.
-_REMEMBERED = 512
+_REMEMBERED, _REMEMBERED_REQUESTS = 512, 64
+# The members of a request that may hold schemas.
+_HOLDERS = ("tools", "response_format", "json_schema")
+_NOTHING = [None] * len(_HOLDERS)
 
 
 def schemas(asked: Asked) -> None:
     """Put every schema of the request into the engine's form."""
+    held = [asked.request.get(name) for name in _HOLDERS]
+    if held == _NOTHING or _right_as_they_are(dumps(held)):
+        return
     found = [(name, _known(dumps(owner[key]))) for owner, key, name in _places(asked.request)]
     for name, known in found:
         if known is not None:
@@ -35,6 +41,13 @@ def schemas(asked: Asked) -> None:
         for (owner, key, _), (_, known) in zip(places, found, strict=True):
             if known is not None:
                 owner[key] = known.schema
+
+
+@lru_cache(maxsize=_REMEMBERED_REQUESTS)
+def _right_as_they_are(held: bytes) -> bool:
+    """Whether nothing is to be done for a request whose ``_HOLDERS`` have these values."""
+    request = dict(zip(_HOLDERS, loads(held), strict=True))
+    return all(_known(dumps(owner[key])) is None for owner, key, _ in _places(request))
 
 
 @lru_cache(maxsize=_REMEMBERED)
