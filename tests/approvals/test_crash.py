@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from approval_room import Room
 
+from local_ai_suite.approvals.policy import Policy
 from local_ai_suite.errors import ApprovalError
 
 HERE = Path(__file__).parent
@@ -128,3 +129,76 @@ def test_a_run_that_is_still_going_is_left_alone(room: Room) -> None:
     assert room.gate.execute(request.id).state == "done"
     assert states == ["executing"]
     assert room.trace() == ["hello"]
+
+
+OWN = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from approval_room import Room
+room = Room(Path(sys.argv[2]))
+print("ready", flush=True)
+sys.stdin.readline()
+print(",".join(str(room.gate.execute(identity).state) for identity in sys.argv[3].split(",")))
+"""
+
+EITHER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from approval_room import Room
+from local_ai_suite.errors import ApprovalError
+room = Room(Path(sys.argv[2]))
+request = room.gate.get(sys.argv[3])
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    room.approve(request) if sys.argv[4] == "yes" else room.gate.reject(request.id, "no")
+    print(sys.argv[4])
+except ApprovalError:
+    print("late")
+"""
+
+
+def together(processes: list[subprocess.Popen[str]]) -> list[str]:
+    """Let all of them go at once; what each said."""
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    said = []
+    for process in processes:
+        out, err = process.communicate(timeout=SECONDS)
+        assert process.returncode == 0, err
+        said.append(out.strip())
+    return said
+
+
+def test_processes_that_execute_at_once_leave_one_whole_log(tmp_path: Path) -> None:
+    """Over the point at which the checkpoint is written, too."""
+    room = Room(tmp_path, policy=Policy(most_per_minute=100))
+    turns: list[list[str]] = [[], [], []]
+    for number in range(18):
+        request = room.ask(note=f"note {number}")
+        room.approve(request)
+        turns[number % 3].append(request.id)
+    said = together([start(OWN, tmp_path, ",".join(turn)) for turn in turns])
+    assert said == [",".join(["done"] * 6)] * 3
+    assert sorted(room.trace()) == sorted(f"note {number}" for number in range(18))
+    assert room.audit.verify().ok
+    assert room.places.checkpoint.exists()
+
+
+def test_of_a_yes_and_a_no_at_once_one_counts(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    for number in range(4):
+        request = room.ask(note=f"note {number}")
+        said = together([start(EITHER, tmp_path, request.id, word) for word in ("yes", "no")])
+        state = room.gate.get(request.id).state
+        # A no also takes back an approval that has not been used; a yes never undoes a no.
+        assert state == "rejected" or said == ["yes", "late"]
+        assert said != ["late", "late"]
+        assert room.audit.verify().ok

@@ -117,6 +117,15 @@ def test_no_other_module_has_the_words_to_change_an_issue_or_a_repository() -> N
                 assert not GIT_WRITES & set(words), f"{NAMES[path]}: {words}"
 
 
+def test_only_one_room_starts_git_or_gh() -> None:
+    """The executors run what the gate has bound; the registry names it."""
+    allowed = {"approvals.executors", "approvals.registry", "repository.gh", "repository.shadow"}
+    for path in MODULES:
+        for node in ast.walk(tree(path)):
+            named = isinstance(node, ast.Constant) and node.value in {"git", "gh"}
+            assert not named or NAMES[path] in allowed, f"{NAMES[path]}, line {node.lineno}"
+
+
 def test_there_is_no_action_and_no_word_for_pull_requests() -> None:
     from local_ai_suite.approvals.registry import ACTIONS
 

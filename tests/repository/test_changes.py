@@ -10,7 +10,7 @@ import pytest
 from git_repository import git, make, plain, write_index
 
 from local_ai_suite.errors import UsageError
-from local_ai_suite.repository.changes import branch_changes, changes, staged
+from local_ai_suite.repository.changes import branch_changes, changes, is_tracked, staged
 from local_ai_suite.repository.history import subjects
 from local_ai_suite.repository.worktree import the_worktree
 
@@ -252,6 +252,16 @@ def test_a_damaged_index_is_an_error_in_words(folder: Path, damage: bytes) -> No
     if damage:
         with pytest.raises(UsageError, match="git ls-files: "):
             changes(here(folder))
+
+
+def test_whether_a_file_is_tracked(folder: Path) -> None:
+    (folder / "untracked").write_text("x\n")
+    worktree = here(folder)
+    assert is_tracked(worktree, "a.py")
+    assert is_tracked(worktree, "sub/c.py")
+    assert is_tracked(worktree, "sub")
+    assert not is_tracked(worktree, "untracked")
+    assert not is_tracked(worktree, "*")  # a name, no pattern
 
 
 def test_what_git_writes_of_a_hostile_name_cannot_move_the_cursor(folder: Path) -> None:

@@ -19,7 +19,7 @@ from hostile import REFUSED, TRAPS, make_program
 from local_ai_suite.approvals.executors import Execution, create_branch
 from local_ai_suite.errors import UsageError
 from local_ai_suite.issues.survey import survey
-from local_ai_suite.repository.changes import branch_changes, changes, staged
+from local_ai_suite.repository.changes import branch_changes, changes, is_tracked, staged
 from local_ai_suite.repository.history import files_at, subjects
 from local_ai_suite.repository.worktree import (
     find_worktree,
@@ -57,6 +57,7 @@ READERS: dict[str, Callable[[Worktree], object]] = {
     "references": references,
     "remote": remote_repository,
     "survey": lambda worktree: survey(worktree.root, "one two three"),
+    "tracked": lambda worktree: is_tracked(worktree, "a.py"),
     "a new branch": _branch,
 }
 

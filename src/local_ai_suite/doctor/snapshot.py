@@ -17,10 +17,12 @@ from local_ai_suite.catalog.catalog import Catalog, configured_models
 from local_ai_suite.engine.bandwidth import MemorySpeed
 from local_ai_suite.engine.learning import FitMemory
 from local_ai_suite.engines.find import FoundEngine, find_engines
-from local_ai_suite.errors import StackError, SuiteError
+from local_ai_suite.errors import StackError, SuiteError, UsageError
 from local_ai_suite.fit import Record
 from local_ai_suite.gateway.config import load_config
 from local_ai_suite.hardware import Hardware, PathKind, detect, path_kind
+from local_ai_suite.repository.changes import is_tracked
+from local_ai_suite.repository.worktree import find_worktree
 from local_ai_suite.settings import Settings, load_settings
 from local_ai_suite.stack.containers import containers
 from local_ai_suite.stack.docker import check_models, engine_trouble, gpu_inside
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from local_ai_suite.engine.pace import Speed
     from local_ai_suite.fit import PartComparison
     from local_ai_suite.paths import Paths
+    from local_ai_suite.repository.worktree import Worktree
 
 T = TypeVar("T")
 
@@ -295,9 +298,16 @@ def _mode(path: Path) -> int | None:
 
 def _tracked(paths: Paths) -> bool:
     """Whether `.env` was put under version control, with its key."""
-    if not (paths.project / ".git").exists():
+    try:
+        worktree = find_worktree(paths.project)
+        return worktree is not None and is_tracked(worktree, _from_root(worktree, paths.project))
+    except UsageError:  # no git, or a repository that can't be read: nothing is known
         return False
-    return bool(_ask("git", "-C", str(paths.project), "ls-files", ".env"))
+
+
+def _from_root(worktree: Worktree, project: Path) -> str:
+    """`.env`, as the repository around the project names it."""
+    return (project.resolve() / ".env").relative_to(worktree.root).as_posix()
 
 
 def _ask(*words: str) -> str | None:

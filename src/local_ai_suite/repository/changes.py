@@ -93,6 +93,13 @@ def branch_changes(worktree: Worktree, base: str) -> tuple[FileDifference, ...]:
         return _parts(shadow.git(*words, fork, here, "--", most=MOST_DIFFERENCE), {})
 
 
+def is_tracked(worktree: Worktree, path: str) -> bool:
+    """Whether the index holds ``path`` (from the root, forward slashes), or something below it."""
+    with borrow(worktree) as shadow:
+        _copy_index(worktree, shadow)
+        return bool(shadow.git("ls-files", "-z", "--", path))
+
+
 def _tree(worktree: Worktree, shadow: Shadow) -> str:
     """HEAD's commit; before the first commit the empty tree."""
     commit, branch = head(worktree)
