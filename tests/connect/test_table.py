@@ -31,19 +31,19 @@ FULL = [
 ]
 
 
-def facts_of(models: list[Model], *, key_needed: bool = False) -> Endpoint:
+def endpoint_of(models: list[Model], *, key_needed: bool = False) -> Endpoint:
     return read_endpoint(models, BASE, key_needed=key_needed)
 
 
 RUNNING = {
-    "all": facts_of(FULL),
-    "key": facts_of(FULL, key_needed=True),
-    "one model, nothing told": facts_of([Model("local-chat")]),
+    "all": endpoint_of(FULL),
+    "key": endpoint_of(FULL, key_needed=True),
+    "one model, nothing told": endpoint_of([Model("local-chat")]),
 }
 WITH_FILES = [client for client in table.CLIENTS if client.files]
 
 
-def test_facts_come_from_what_is_running() -> None:
+def test_the_endpoint_is_read_from_what_is_running() -> None:
     endpoint = RUNNING["all"]
     assert (endpoint.chat.context, endpoint.code.context) == (8192, 32_768)
     assert endpoint.chat.output == 2048
@@ -53,7 +53,16 @@ def test_facts_come_from_what_is_running() -> None:
     assert alone.models == (alone.chat,)
     assert (alone.chat.context, alone.chat.output, alone.fim_name) == (None, None, None)
     with pytest.raises(UsageError, match="no model that chats"):
-        facts_of([FULL[3]])
+        endpoint_of([FULL[3]])
+
+
+def test_a_base_model_completes_in_the_editor_and_never_chats() -> None:
+    base = model("local-code", "code", "completion", "fim")
+    endpoint = endpoint_of([FULL[0], base])
+    assert (endpoint.chat.id, endpoint.code.id) == ("local-chat", "local-chat")
+    assert endpoint.fim_name == "local-code"
+    with pytest.raises(UsageError, match="no model that chats"):
+        endpoint_of([base])
 
 
 @pytest.mark.parametrize("running", RUNNING)

@@ -73,16 +73,18 @@ def read_endpoint(models: Sequence[Model], base_url: str, *, key_needed: bool) -
         )
     chat = talking.get(CHAT) or next(iter(talking.values()))
     code = talking.get(CODE) or chat
+    # A base model fills in as well as any, though it does not chat.
+    filling = [m.id for m in models if m.kind != "embed" and m.can("fim") is True]
     # Continue and others take Qwen's FIM template for a name with both words in it.
-    alias = next((name for name in talking if "qwen" in name and "coder" in name), None)
-    fim = _serving(code).fim
+    named_for_it = [name for name in filling if "qwen" in name and "coder" in name]
+    best = [*named_for_it, *(name for name in (CODE, code.id) if name in filling), *filling]
     embed = next((m.id for m in models if m.kind == "embed" or "embed" in m.id), None)
     return Endpoint(
         base_url=base_url,
         chat=_serving(chat),
         code=_serving(code),
         embed=embed,
-        fim_name=(alias or code.id) if fim else None,
+        fim_name=next(iter(best), None),
         key_needed=key_needed,
     )
 
