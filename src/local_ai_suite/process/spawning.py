@@ -18,8 +18,11 @@ class Process(Protocol):
     """What is used of :class:`asyncio.subprocess.Process`."""
 
     @property
-    def pid(self) -> int: ...
-    async def wait(self) -> int: ...
+    def pid(self) -> int:
+        """The system's number of it."""
+
+    async def wait(self) -> int:
+        """Its exit code, once it has ended; negative: the signal that ended it."""
 
 
 # Command, environment, working folder, and the descriptor that becomes its stdout and stderr.
