@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local_ai_suite.cli import output
+from local_ai_suite.cli.models_progress import Bar, Lines
 from local_ai_suite.cli.status import _print as print_log_line
 from local_ai_suite.demo.gguf_writer import U32, Tensor, TensorType, gguf_bytes
 from local_ai_suite.result import Result
@@ -131,3 +132,18 @@ def test_a_line_that_is_rewritten_is_escaped_too(capsys: pytest.CaptureFixture[s
     said = capsys.readouterr().err
     assert said.startswith("\revil")  # the sequence that clears the line is for terminals alone
     assert not [sign for sign in RAW if sign in said]
+
+
+def test_a_hubs_file_name_does_nothing_in_a_download_with_a_bar_and_without(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    for progress in (Lines(), Bar()):
+        with progress:
+            progress.start(f"[red]{HOSTILE}", 100, 0)
+            progress.advance(100)
+            progress.note(f"{HOSTILE}: from the first byte")
+        said = capsys.readouterr().err
+        assert said.count("evil\\x1b[2J") >= 2
+        assert "[red]evil" in said, "and what looks like markup is text"
+        assert not [sign for sign in RAW if sign in said]
