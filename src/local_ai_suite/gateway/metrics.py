@@ -76,11 +76,11 @@ class Metrics:
         if call.tokens_out is not None:
             self._tokens[model, key, "out"] += call.tokens_out
 
-    def text(self, lanes: Mapping[tuple[str, str], tuple[int, int]]) -> str:
+    def text(self, queues: Mapping[tuple[str, str], tuple[int, int]]) -> str:
         """Everything, ready to be scraped."""
-        return "\n".join([*self._lines(lanes), ""])
+        return "\n".join([*self._lines(queues), ""])
 
-    def _lines(self, lanes: Mapping[tuple[str, str], tuple[int, int]]) -> Iterator[str]:
+    def _lines(self, queues: Mapping[tuple[str, str], tuple[int, int]]) -> Iterator[str]:
         labels: Labels
         yield from _head("lais_gateway_requests_total", "counter", "Requests answered.")
         for (route, model, kind, status), count in self._requests.items():
@@ -93,12 +93,12 @@ class Metrics:
         yield from _head("lais_gateway_in_flight", "gauge", "Requests under way.")
         yield f"lais_gateway_in_flight {self.in_flight}"
         yield from _head("lais_gateway_lane_running", "gauge", "Requests at the engine.")
-        for (model, lane), (running, _) in lanes.items():
-            labels = (("model", model), ("lane", lane))
+        for (model, kind), (running, _) in queues.items():
+            labels = (("model", model), ("lane", kind))
             yield f"lais_gateway_lane_running{_shown(labels)} {running}"
         yield from _head("lais_gateway_lane_waiting", "gauge", "Requests in the queue.")
-        for (model, lane), (_, waiting) in lanes.items():
-            labels = (("model", model), ("lane", lane))
+        for (model, kind), (_, waiting) in queues.items():
+            labels = (("model", model), ("lane", kind))
             yield f"lais_gateway_lane_waiting{_shown(labels)} {waiting}"
         yield from _head("lais_gateway_tokens_total", "counter", "Tokens, as the engine counted.")
         for (model, key, way), count in self._tokens.items():

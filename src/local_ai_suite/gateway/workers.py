@@ -1,7 +1,7 @@
 """More gateway processes on the same sockets, for ``GATEWAY_WORKERS`` above 1.
 
 One process relays several thousand requests a second, far more than local engines answer; more are
-for many slow clients on a machine with many cores. Each worker counts keys, lanes and metrics for
+for many slow clients on a machine with many cores. Each worker counts queues and metrics for
 itself, and starts a LiteLLM of its own when it needs one.
 """
 
