@@ -45,6 +45,8 @@ def texts() -> Iterator[Message]:
     yield from _in_click()
     for entry in recommended():
         yield entry.fits_6gb
+        # A name needs no translation, what stands in brackets behind it does.
+        yield from (text for text in (entry.title, entry.licence) if "(" in text)
     yield from help_texts(door.lais)
     for module, _ in door.VERBS.values():
         for name in vars(importlib.import_module(f"local_ai_suite.cli.{module}")).values():

@@ -91,6 +91,19 @@ def test_a_korean_terminal_reads_korean(paths: Paths, environment: dict[str, str
     assert "실행 중인 것이 없습니다" in done.stdout
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["doctor", "models", "settings", "engine list", "approvals policy", "models recommended"],
+)
+def test_a_page_that_is_put_together_has_no_english_sentence(paths: Paths, words: str) -> None:
+    """What is joined in the wrong way loses its template, and shows itself here."""
+    done = lais(paths, *words.split(), **KOREAN)
+    assert HANGUL.search(done.stdout), done.stderr
+    # Commands, and what the system says, are as they are.
+    ours = re.sub(r"`[^`]*`|lais [a-z ]+|\[Errno.*|No such file or directory", "", done.stdout)
+    assert not re.findall(r"[a-z]{2,} [a-z]{2,} [a-z]{2,} [a-z]{2,}", ours)
+
+
 def test_an_error_from_deep_inside_is_korean_with_its_values(paths: Paths) -> None:
     (paths.project / ".env").write_text("INFERENCE_PORT=much\n")
     done = lais(paths, "models", **KOREAN)

@@ -63,8 +63,8 @@ def recommended_command(as_json: bool) -> int:
             say("; `lais models pull {role}`", role=entry.default_for) if entry.default_for else ""
         )
         lines += [
-            f"{entry.name:<17} {entry.kind:<6} {entry.gigabytes:.2f} GB  {entry.title}",
-            f"    {entry.licence}{usual}",
+            f"{entry.name:<17} {entry.kind:<6} {entry.gigabytes:.2f} GB  {looked_up(entry.title)}",
+            f"    {looked_up(entry.licence)}{usual}",
             f"    6 GB GPU: {looked_up(entry.fits_6gb)}",
         ]
     lines += [
