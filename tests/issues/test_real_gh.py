@@ -43,6 +43,7 @@ def room(desk: Callable[[int], Desk], saying: Callable[[str], FakeServer], githu
         "SSL_CERT_FILE": str(github.certificate),
         "GH_CONFIG_DIR": str(made.folder / "gh-config"),
         "GH_ENTERPRISE_TOKEN": "ghp_" + "r" * 36,
+        "GH_HOST": github.repository.partition("/")[0],
     }
     return made
 

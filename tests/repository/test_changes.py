@@ -122,6 +122,14 @@ def test_a_linked_working_tree_and_a_submodule_are_read(folder: Path, tmp_path: 
     assert "inner" not in names(changes(here(folder)))
 
 
+def test_a_git_folder_elsewhere_must_name_its_working_tree(folder: Path, tmp_path: Path) -> None:
+    git(folder, "init", "-q", "--separate-git-dir", str(tmp_path / "elsewhere"))
+    with pytest.raises(UsageError, match="doesn't name"):
+        the_worktree(folder)
+    git(folder, "config", "core.worktree", str(folder))
+    assert names(changes(here(folder))) == ["a.py", "b.py"]
+
+
 def test_a_shallow_clone_and_borrowed_objects_are_read(folder: Path, tmp_path: Path) -> None:
     git(tmp_path, "clone", "-q", "--depth=1", "--no-single-branch", folder.as_uri(), "shallow")
     shallow = here(tmp_path / "shallow")
@@ -140,8 +148,10 @@ def test_revisions_are_named_as_in_git(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["nope", "--output=/tmp/x", "-h", "HEAD; touch x", "", "a..b", "main:a.py", "a\0b"]
-)
+    "name",
+    ["nope", "--output=/tmp/x", "-h", "HEAD; touch x", "", "a..b", "main:a.py", "a\0b", "HEAD@{1}",
+     "@{upstream}"],
+)  # fmt: skip
 def test_what_is_no_revision_is_refused(folder: Path, name: str) -> None:
     with pytest.raises(UsageError, match="is no revision"):
         changes(here(folder), name)
