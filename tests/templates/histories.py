@@ -25,12 +25,12 @@ class History:
     refused: bool = False
 
     @property
-    def kind(self) -> str:
-        """``tools``, ``prefill`` or ``plain``: what the model's answer is about to be."""
-        if self.more.get("tools"):
-            return "tools"
+    def kinds(self) -> set[str]:
+        """What the model's answer is about to be: with ``tools``, a ``prefill``, after a
+        ``result``."""
         last = self.messages[-1]["role"] if self.messages else ""
-        return "prefill" if last == "assistant" else "plain"
+        found = {"assistant": {"prefill"}, "tool": {"result"}}.get(last, set())
+        return found | ({"tools"} if self.more.get("tools") else set())
 
 
 def system(text: Any) -> Message:
