@@ -74,6 +74,26 @@ def test_a_conversation_with_commands_until_ctrl_d(
     assert stat.S_IMODE(lines.stat().st_mode) == 0o600
 
 
+def test_no_editor_that_the_environment_names_is_started(
+    talk: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    """Emacs' and vi's keys for it are typed; a folder's .envrc could have named the program."""
+    mark, program = tmp_path / "ran", tmp_path / "editor"
+    program.write_text(f"#!/bin/sh\ntouch {mark}\n")
+    program.chmod(0o755)
+    named = {name: str(program) for name in ("EDITOR", "VISUAL", "PAGER", "BROWSER", "SHELL")}
+    screen = talk("-i", **named)
+    screen.expect("lais>")
+    screen.type("text\x18\x05")  # Ctrl-X Ctrl-E
+    screen.type("\x1bv\x15")  # Escape v, and the line taken back
+    screen.enter("/model")
+    screen.expect("now: auto")
+    screen.expect("lais>")
+    screen.type("\x04")
+    assert screen.ends() == 0
+    assert not mark.exists()
+
+
 def test_the_banner_comes_before_anything_slow(
     talk: Callable[..., Terminal], raw_server: Callable[..., RawServer]
 ) -> None:
