@@ -1,6 +1,7 @@
 """A chat completion as OpenAI's Response object.
 
-Every field that the OpenAI SDKs' ``types.responses.Response`` (2.54) requires is there.
+Every field is there that the OpenAI SDKs' ``types.responses.Response`` (2.54) requires, and every
+one that Open Responses' ``ResponseResource`` (schema/responses.tsp) does.
 """
 
 from __future__ import annotations
@@ -20,12 +21,16 @@ if TYPE_CHECKING:
     from .request import Tools
 
 _ECHOED: dict[str, Any] = {
-    "instructions": None, "max_output_tokens": None, "max_tool_calls": None, "metadata": {},
-    "parallel_tool_calls": True, "temperature": None, "text": {"format": {"type": "text"}},
-    "tool_choice": "auto", "top_p": None, "truncation": "disabled", "user": None,
-    "safety_identifier": None, "prompt_cache_key": None, "top_logprobs": None,
+    "frequency_penalty": 0, "instructions": None, "max_output_tokens": None,
+    "max_tool_calls": None, "metadata": {}, "parallel_tool_calls": True, "presence_penalty": 0,
+    "prompt_cache_key": None, "safety_identifier": None, "temperature": 0.8, "tool_choice": "auto",
+    "top_logprobs": 0, "top_p": 0.95, "truncation": "disabled", "user": None,
 }  # fmt: skip
-"""What a response repeats of its request, with the value that stands for silence."""
+"""What a response repeats of its request, with the value that stands for silence.
+
+Numbers are wanted for the sampling: these are llama.cpp's own (common/common.h,
+``common_params_sampling``), which a model's file may change without telling.
+"""
 
 
 def random_id(prefix: str) -> str:
@@ -47,7 +52,6 @@ class ResponseShape:
         self.names = tools.names
         self.new_id = new_id
         self._clock = clock
-        reasoning = request.get("reasoning")
         self._fixed: dict[str, Any] = {
             "id": new_id("resp"),
             "object": "response",
@@ -57,8 +61,9 @@ class ResponseShape:
             "previous_response_id": None,
             "store": False,
             "service_tier": "default",
-            "reasoning": reasoning if isinstance(reasoning, dict) else {"effort": None},
-            "tools": tools.served,
+            "reasoning": _reasoning(request.get("reasoning")),
+            "text": _text(request.get("text")),
+            "tools": [_tool(tool) for tool in tools.served],
             **{
                 key: request[key] if request.get(key) is not None else silent
                 for key, silent in _ECHOED.items()
@@ -92,11 +97,33 @@ class ResponseShape:
         return {
             **self._fixed,
             "status": status,
+            "completed_at": None,
             "error": None,
             "incomplete_details": None,
             "output": output,
             "usage": None if usage is None else _usage(usage),
         }
+
+
+def _reasoning(asked: Any) -> dict[str, Any] | None:
+    return {"effort": None, "summary": None, **asked} if isinstance(asked, dict) else None
+
+
+def _text(asked: Any) -> dict[str, Any]:
+    text = asked if isinstance(asked, dict) else {}
+    wanted = text.get("format")
+    if not isinstance(wanted, dict):
+        wanted = {"type": "text"}
+    elif wanted.get("type") == "json_schema":
+        strict = wanted.get("strict") is True
+        wanted = {"description": None, **wanted, "strict": strict}
+    return {**text, "format": wanted}
+
+
+def _tool(tool: dict[str, Any]) -> dict[str, Any]:
+    if tool.get("type") != "function":
+        return tool
+    return {"description": None, "parameters": None, "strict": None, **tool}
 
 
 def _usage(usage: Mapping[str, Any]) -> dict[str, Any]:
