@@ -44,6 +44,9 @@ _BLOCK = 32 * MIB  # two for each thread: together larger than the caches
 
 _MAKERS = {"0x1002": "AMD", "0x8086": "Intel"}  # PCI vendor numbers
 
+# Who said how much of a card is free: nvidia-smi, the engine, nobody in WSL2 but nvidia-smi (which
+# hides what Windows uses there), nobody at all (a card that isn't here).
+FreeSource = Literal["driver", "engine", "wsl", "imagined"]
 PathKind = Literal["native", "windows_drive", "network", "unknown"]
 _WINDOWS = frozenset({"drvfs", "9p", "v9fs", "virtiofs"})
 _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "afs", "ceph", "9p"})
@@ -51,7 +54,11 @@ _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "afs
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One NVIDIA GPU. ``index`` counts as ``nvidia-smi`` does (by PCI bus)."""
+    """One NVIDIA GPU. ``index`` counts as ``nvidia-smi`` does (by PCI bus).
+
+    ``hidden_bytes``: what ``nvidia-smi`` calls free and ``free_bytes`` does not; ``free_source``
+    says by whose word.
+    """
 
     index: int
     name: str
@@ -60,6 +67,8 @@ class Gpu:
     driver: str | None = None
     uuid: str | None = None
     compute_capability: str | None = None
+    free_source: FreeSource = "driver"
+    hidden_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

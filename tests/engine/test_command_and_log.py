@@ -23,7 +23,13 @@ from local_ai_suite.engine.readback import (
     failure_reason,
 )
 from local_ai_suite.engine.service import gpu_warnings
-from local_ai_suite.engines.find import FoundEngine, find_engines, parse_devices, parse_version
+from local_ai_suite.engines.find import (
+    FoundEngine,
+    find_engines,
+    free_on_devices,
+    parse_devices,
+    parse_version,
+)
 from local_ai_suite.errors import EngineNotFound, FitError
 from local_ai_suite.hardware import Gpu, Hardware
 from local_ai_suite.settings import load_settings
@@ -257,6 +263,10 @@ def test_the_order_is_the_setting_then_the_path_then_the_embedded_one(
 def test_devices_and_versions_are_read_as_llama_server_prints_them() -> None:
     text = "Available devices:\n  CUDA0: NVIDIA X (6140 MiB, 5890 MiB free)\n  BLAS: x (0 MiB)\n"
     assert parse_devices(text) == ("CUDA0: NVIDIA X (6140 MiB, 5890 MiB free)",)
+    assert free_on_devices(parse_devices(text)) == {"CUDA0": 5890 << 20}
+    assert free_on_devices(
+        ("Vulkan0: AMD (RADV) RX 6600 (8176 MiB, 8000 MiB free)", "CUDA1: x")
+    ) == {"Vulkan0": 8000 << 20}
     assert parse_version("version: 6123 (1a2b3c4)\nbuilt with gcc") == "6123 (1a2b3c4)"
     assert parse_version(None) is None
 

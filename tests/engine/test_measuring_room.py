@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from local_ai_suite import hardware
@@ -34,12 +35,18 @@ def machine(*, memory: float, card: float | None = None) -> Hardware:
 
 
 def looks(
-    paths: Paths, monkeypatch: pytest.MonkeyPatch, *times: tuple[Hardware, dict[str, int]]
+    paths: Paths,
+    monkeypatch: pytest.MonkeyPatch,
+    *times: tuple[Hardware, dict[str, int]],
+    engine: dict[str, int] | None = None,
 ) -> list[dict[str, int]]:
-    """What there is for models at each of ``times``: the machine then, and what ours have taken."""
+    """What there is for models at each of ``times``: the machine then, and what ours have taken.
+
+    ``engine``: the free bytes that it says its devices have."""
+    seen_by_it = engine or {}
     settings = load_settings(paths, environ={})
     speed = MemorySpeed(paths.state, times[0][0], measure=lambda _: None)
-    room = Room(FitPlanner(settings, times[0][0], engine_has_gpu=True), speed)
+    room = Room(FitPlanner(settings, times[0][0], engine_has_gpu=True), speed, lambda: seen_by_it)
     seen = iter([one for one, _ in times])
     monkeypatch.setattr(hardware, "detect", lambda: next(seen))
 
@@ -72,6 +79,20 @@ def test_what_ours_hold_and_what_is_free_are_all_there_is(
     empty = machine(memory=20)
     found = looks(paths, monkeypatch, (machine(memory=17), {"CPU": 3 * GIB}))
     assert found == [capacity(empty, settings, engine_has_gpu=True)]
+
+
+def test_a_card_has_no_more_room_than_the_driver_and_the_engine_both_say(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver, both, none = (
+        looks(paths, monkeypatch, (machine(memory=8, card=6), {}), engine=seen)[0]["CUDA0"]
+        for seen in ({"CUDA0": 7 * GIB}, {"CUDA0": 5 * GIB}, None)
+    )
+    assert driver - both == 1 * GIB
+    assert none == driver
+    in_wsl = replace(machine(memory=8, card=6), is_wsl=True)
+    (assumed,) = looks(paths, monkeypatch, (in_wsl, {}))
+    assert driver - assumed["CUDA0"] == 1 * GIB
 
 
 def test_pages_of_a_mapped_file_are_not_a_process_own(tmp_path: Path) -> None:

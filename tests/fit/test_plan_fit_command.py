@@ -46,6 +46,8 @@ def test_a_card_that_is_not_here_is_planned_for(
     assert "37 of 37 on the GPU" in out
     assert "tokens/s expected" in out
     assert "isn't here" in err
+    assert "5,072 MiB of 6,144 MiB" in out, "and why: Windows has the rest"
+    assert "Windows" in out
 
 
 def test_the_wanted_context_comes_with_its_prices(

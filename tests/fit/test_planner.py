@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from fit_models import MODELS, siglip
 from local_ai_suite.errors import FitError
-from local_ai_suite.fit import FitPlan, FitRequest, find_gpu, imagined, model_shape, plan
+from local_ai_suite.fit import (
+    FitPlan,
+    FitRequest,
+    find_gpu,
+    free_for_engine,
+    imagined,
+    model_shape,
+    plan,
+)
 from local_ai_suite.gguf import GgufFile, read_gguf
 from local_ai_suite.hardware import Gpu
 
@@ -251,6 +259,46 @@ def test_cards_are_known_by_their_names(name: str, card: str, gib: int) -> None:
     assert (found.name, found.memory_bytes) == (card, gib * GIB)
 
 
+def test_a_card_that_is_not_here_has_what_windows_leaves(files: Files) -> None:
+    hardware = imagined(machine(), vram_bytes=None, gpu_name="rtx 4050")
+    assert hardware.gpus[0].free_bytes == 5072 * MIB
+    (why,) = (text for text in planned(files["8b"], hardware).reasons if "Windows" in text)
+    assert "5,072 MiB of 6,144 MiB" in why
+    assert imagined(machine(), vram_bytes=512 * MIB, gpu_name=None).gpus[0].free_bytes == 0
+
+
+def test_what_is_free_on_a_card_is_the_smaller_word_and_a_missing_one_costs_a_gib_in_wsl(
+    files: Files,
+) -> None:
+    linux = machine(6, free=6)
+    wsl = replace(linux, is_wsl=True)
+    seen = {"CUDA0": 5072 * MIB}
+    for hardware in (linux, wsl):
+        card = free_for_engine(hardware, seen, None).gpus[0]
+        assert (card.free_bytes, card.hidden_bytes) == (5072 * MIB, 1072 * MIB)
+    assert free_for_engine(linux, {}, None) == linux
+    assert free_for_engine(linux, {"CUDA0": 7 * GIB}, None) == linux
+    assumed = free_for_engine(wsl, {}, None)
+    assert assumed.gpus[0].free_bytes == 5 * GIB
+    assert free_for_engine(assumed, {}, None) == assumed
+    for hardware, word in ((assumed, "does not show"), (free_for_engine(wsl, seen, None), "sees")):
+        assert any(word in text for text in planned(files["3b"], hardware).reasons)
+
+
+def test_the_engine_counts_only_the_cards_that_are_visible() -> None:
+    two = machine(6, free=6, cards=2)
+    first, second = free_for_engine(two, {"CUDA0": GIB}, "1").gpus
+    assert (first.free_bytes, second.free_bytes) == (6 * GIB, GIB)
+
+
+def test_an_8b_model_is_not_planned_over_a_6_gb_card_in_wsl(files: Files) -> None:
+    wsl = replace(machine(6, free=6), is_wsl=True)
+    for seen in ({}, {"CUDA0": 5072 * MIB}):
+        found = planned(files["8b"], free_for_engine(wsl, seen, None))
+        assert found.fits
+        assert found.gpu_bytes <= (5120 if not seen else 5072) * MIB
+
+
 def test_an_unknown_card_is_unknown() -> None:
     assert find_gpu("Voodoo 2") is None
     with pytest.raises(ValueError, match="Voodoo"):
@@ -319,5 +367,6 @@ def test_more_graphics_memory_never_makes_a_plan_worse(
     large = planned(files[name], machine(vram + more, memory=64))
     assert small.fits <= large.fits
     assert small.n_gpu_layers <= large.n_gpu_layers
-    if small.n_gpu_layers == large.n_gpu_layers:
+    same = small.n_gpu_layers == large.n_gpu_layers
+    if same and small.cache_type_k == large.cache_type_k:  # F16 is worth some experts' room
         assert small.n_cpu_moe >= large.n_cpu_moe

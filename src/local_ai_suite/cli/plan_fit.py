@@ -11,7 +11,7 @@ from local_ai_suite import fit
 from local_ai_suite.cli.model_files import find_model
 from local_ai_suite.cli.output import json_option, show
 from local_ai_suite.engine.bandwidth import MemorySpeed
-from local_ai_suite.engines.find import find_engine
+from local_ai_suite.engines.find import FoundEngine, find_engine, free_on_devices
 from local_ai_suite.errors import EngineNotFound, UsageError
 from local_ai_suite.gguf import read_gguf
 from local_ai_suite.hardware import Hardware, detect, measure_read_speed
@@ -65,7 +65,13 @@ def plan_fit_command(
                 names=names,
             )
         )
-    has_gpu = True if is_imagined else _engine_has_gpu(settings, paths, notes)
+    has_gpu = True
+    if not is_imagined:
+        engine = _engine(settings, paths, notes)
+        has_gpu = engine is None or engine.gpu is not False
+        seen = free_on_devices(engine.devices) if engine else {}
+        if has_gpu:
+            hardware = fit.free_for_engine(hardware, seen, settings.cuda_visible_devices)
     file = read_gguf(path)
     request = fit.FitRequest(
         model=file,
@@ -125,8 +131,8 @@ def _bytes(text: str) -> int:
     return size
 
 
-def _engine_has_gpu(settings: Settings, paths: Paths, notes: list[str]) -> bool:
-    """Whether the engine that would run can use a GPU; unknown counts as yes, and is said."""
+def _engine(settings: Settings, paths: Paths, notes: list[str]) -> FoundEngine | None:
+    """The engine that would run. Where it is unknown whether it can use a GPU, that is said."""
     try:
         engine = find_engine(settings, paths)
     except EngineNotFound as exc:
@@ -136,10 +142,10 @@ def _engine_has_gpu(settings: Settings, paths: Paths, notes: list[str]) -> bool:
                 message=exc.message,
             )
         )
-        return True
+        return None
     if engine.gpu is None:
         notes.append(tr("the engine does not say whether it can use a GPU; planned as if it could"))
-    return engine.gpu is not False
+    return engine
 
 
 def _unless_auto(value: str) -> str | None:

@@ -6,8 +6,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from local_ai_suite.engine.placement import FitPlanner, capacity
+from local_ai_suite.engines.find import free_on_devices
 from local_ai_suite.errors import FitError
-from local_ai_suite.fit import correction
+from local_ai_suite.fit import correction, free_for_engine
 from local_ai_suite.messages import joined, tr
 
 from .check import Check, failure, ok, warning
@@ -165,6 +166,9 @@ def check_fit(facts: Snapshot) -> list[Check]:
 
 def _fit_of(entry: ModelEntry, facts: Snapshot, settings: Settings, hardware: Hardware) -> Check:
     has_gpu = facts.engine is None or facts.engine.gpu is not False
+    if has_gpu:
+        seen = free_on_devices(facts.engine.devices) if facts.engine else {}
+        hardware = free_for_engine(hardware, seen, settings.cuda_visible_devices)
     planner = FitPlanner(
         settings, hardware, has_gpu, lessons=facts.lessons, memory_speed=facts.memory_speed
     )

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from local_ai_suite.engines.find import device_order
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -86,13 +88,9 @@ def environment(
     env = {name: value for name, value in environ.items() if not name.startswith(_KEPT_OUT)}
     env["LLAMA_API_KEY"] = key
     env["LAIS_PARENT_PID"] = str(parent)
-    # Count GPUs as nvidia-smi and the plan do; CUDA's own order is the fastest first.
-    env.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     if "OMP_WAIT_POLICY" not in env:
         env.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
-    if cuda_visible_devices is not None:
-        env["CUDA_VISIBLE_DEVICES"] = cuda_visible_devices
-    return env
+    return device_order(env, cuda_visible_devices)
 
 
 def _understood(words: list[str], flags: frozenset[str] | None) -> list[str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from local_ai_suite import hardware
+from local_ai_suite.fit import free_for_engine
 
 from .ledger import plus
 from .placement import capacity
@@ -29,11 +31,15 @@ logger = logging.getLogger(__name__)
 class Room:
     """What is free now, with what our own models hold: others come and go on the same machine.
 
-    Asked before a model is loaded; the first time it looks how fast the memory is, too.
+    Asked before a model is loaded; the first time it looks how fast the memory is, too. ``seen``
+    asks the engine for the free bytes of its devices: in WSL2 the driver does not tell all.
     """
 
-    def __init__(self, planner: FitPlanner, speed: MemorySpeed) -> None:
+    def __init__(
+        self, planner: FitPlanner, speed: MemorySpeed, seen: Callable[[], Mapping[str, int]]
+    ) -> None:
         self._planner = planner
+        self._seen = seen
         self._speed = speed
         self.gpus_free: dict[str, int] | None = None
         """The GPUs' free bytes when last asked, if no model held any of them."""
@@ -44,10 +50,15 @@ class Room:
         machine, self._planner.memory_speed = await asyncio.gather(
             asyncio.to_thread(hardware.detect), asyncio.to_thread(self._speed.look)
         )
-        planner = self._planner
-        free = capacity(machine, planner.settings, engine_has_gpu=planner.engine_has_gpu)
+        planner, chosen = self._planner, self._planner.settings.cuda_visible_devices
         alone = not any(size for device, size in taken.items() if device != "CPU")
+        # Both looks of a comparison are nvidia-smi's: what Windows holds is in neither.
         self.gpus_free = self.free_of(machine) if alone else None
+        if planner.engine_has_gpu and machine.visible(chosen):
+            # After nvidia-smi, not beside it: the engine that is asked has a context of its own.
+            machine = free_for_engine(machine, await asyncio.to_thread(self._seen), chosen)
+            planner.machine = replace(planner.machine, gpus=machine.gpus)
+        free = capacity(machine, planner.settings, engine_has_gpu=planner.engine_has_gpu)
         return plus(free, {device: size for device, size in taken.items() if device in free})
 
     async def look_at_gpus(self) -> dict[str, int]:

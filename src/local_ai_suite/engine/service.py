@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from local_ai_suite import hardware
 from local_ai_suite.catalog.catalog import Catalog, configured_models, find_ggufs
-from local_ai_suite.engines.find import FoundEngine, find_engine
+from local_ai_suite.engines.find import (
+    FoundEngine,
+    find_engine,
+    free_on_devices,
+    look_at_devices,
+)
 from local_ai_suite.errors import EngineError, SuiteError
-from local_ai_suite.fit import correction
+from local_ai_suite.fit import correction, free_for_engine
 
 from .abilities import TemplateMemory
 from .bandwidth import MemorySpeed
@@ -102,10 +107,15 @@ class EngineService:
             load_seconds=settings.load_timeout,
         )
         gpu = found.gpu is not False
+        if gpu:
+            seen = free_on_devices(found.devices)
+            machine = free_for_engine(machine, seen, settings.cuda_visible_devices)
         measured = capacity(machine, settings, engine_has_gpu=gpu)
         memory = FitMemory(paths.state)
         planner = FitPlanner(settings, machine, gpu, lessons=memory.record)
-        room_now = Room(planner, MemorySpeed(paths.state, machine))
+        room_now = Room(
+            planner, MemorySpeed(paths.state, machine), lambda: look_at_devices(found, settings)
+        )
         notes = Learner(memory, planner, room_now)
         pool = Pool(
             catalog.entries,

@@ -35,6 +35,8 @@ ASK_SECONDS = 20.0
 EMBEDDED_MODULE = "local_ai_suite.engine.embedded"
 _GPU_LIBRARIES = ("cuda", "vulkan", "hip", "metal", "sycl", "musa", "cann", "opencl")
 
+_FREE = re.compile(r"([A-Za-z]+\d*): .*\(\d+ MiB, (\d+) MiB free\)$")
+
 Source = Literal["setting", "built", "path", "embedded"]
 Ask = Callable[[Sequence[str], Mapping[str, str]], "str | None"]
 
@@ -56,6 +58,35 @@ class FoundEngine:
     devices: tuple[str, ...] = ()
     flags: frozenset[str] | None = None
     problem: str | None = None
+
+
+def device_order(environ: Mapping[str, str], cuda_visible_devices: str | None) -> dict[str, str]:
+    """``environ`` in which an engine numbers its GPUs as nvidia-smi and the plan do: by PCI bus, of
+    those that the setting leaves. CUDA's own order is the fastest first."""
+    env = dict(environ)
+    env.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    if cuda_visible_devices is not None:
+        env["CUDA_VISIBLE_DEVICES"] = cuda_visible_devices
+    return env
+
+
+def free_on_devices(devices: Sequence[str]) -> dict[str, int]:
+    """Free bytes by device, off lines as :func:`parse_devices` gives them."""
+    found = {}
+    for line in devices:
+        if match := _FREE.match(line):
+            found[match[1]] = int(match[2]) << 20
+    return found
+
+
+def look_at_devices(found: FoundEngine, settings: Settings) -> dict[str, int]:
+    """Free bytes by device (``CUDA0``) as the engine sees them now; empty if it does not say.
+
+    Starts the engine for a moment (:data:`ASK_SECONDS` at most). What its own CUDA context takes
+    meanwhile counts as taken.
+    """
+    env = device_order(os.environ, settings.cuda_visible_devices)
+    return free_on_devices(parse_devices(_ask([*found.command, "--list-devices"], env) or ""))
 
 
 def built_engine(paths: Paths) -> Path:
@@ -95,7 +126,7 @@ def find_engine(
 def _candidates(
     settings: Settings, paths: Paths, environ: Mapping[str, str] | None, ask: Ask | None
 ) -> Iterator[FoundEngine]:
-    env = dict(os.environ if environ is None else environ)
+    env = device_order(os.environ if environ is None else environ, settings.cuda_visible_devices)
     inquire = ask or _ask
     if settings.llama_server:
         path = _named(settings.llama_server, paths, env)

@@ -2,7 +2,7 @@
 
 from .compare import Lesson, PartComparison, Record, compare, correction, learn, learn_free
 from .gpus import GpuModel, find_gpu
-from .machine import gpu_margin, imagined, memory_margin
+from .machine import free_for_engine, gpu_margin, imagined, memory_margin
 from .plan import GIB, MIB, DevicePlan, FitPlan, FitRequest, Parts, Purpose
 from .planner import plan
 from .shape import ModelShape, model_shape
@@ -26,6 +26,7 @@ __all__ = [
     "compare",
     "correction",
     "find_gpu",
+    "free_for_engine",
     "gpu_margin",
     "imagined",
     "learn",

@@ -11,6 +11,8 @@ from local_ai_suite.messages import tr
 from .gpus import find_gpu
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .plan import FitRequest
 
 MIB = 1 << 20
@@ -24,8 +26,12 @@ GPU_MARGIN_LEAST, GPU_MARGIN_SHARE = 256 * MIB, 0.04
 # The engine process without any model: measured with the embedded engine, rounded up.
 CPU_OVERHEAD = 160 * MIB
 MEMORY_MARGIN_LEAST, MEMORY_MARGIN_MOST, MEMORY_MARGIN_SHARE = 512 * MIB, 2 * GIB, 0.05
-# What a desktop and the driver hold of a card that is planned for without being here.
-DESKTOP_SHARE = 350 * MIB
+# What Windows and the driver hold of a card that is planned for without being here: an RTX 4050
+# Laptop (6 GiB) has 5,072 MiB free in WSL2 (public logs of llama.cpp).
+DESKTOP_SHARE = 1072 * MIB
+# nvidia-smi in WSL2 does not show what Windows uses, and what is allocated beyond the card spills
+# into shared memory instead of failing. Where the engine does not say what is free, this is not.
+WSL_HIDDEN = 1 * GIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,36 @@ def devices(request: FitRequest) -> tuple[tuple[Device, ...], Device]:
     return tuple(gpus), cpu
 
 
+def free_for_engine(
+    hardware: Hardware, seen: Mapping[str, int], cuda_visible_devices: str | None
+) -> Hardware:
+    """``hardware`` with what is really free on its cards: the smaller of the driver's and the
+    engine's word; without the engine's, in WSL2, :data:`WSL_HIDDEN` less.
+
+    ``seen``: free bytes by device, as the engine numbers them among those that are visible.
+    Of a ``hardware`` that went through this before, nothing is taken off again.
+    """
+    names = {
+        gpu.index: f"CUDA{number}"
+        for number, gpu in enumerate(hardware.visible(cuda_visible_devices))
+    }
+    gpus = (_free(gpu, seen.get(names.get(gpu.index, "")), hardware) for gpu in hardware.gpus)
+    return replace(hardware, gpus=tuple(gpus))
+
+
+def _free(gpu: Gpu, seen: int | None, hardware: Hardware) -> Gpu:
+    told = gpu.free_bytes
+    if gpu.free_source != "driver":
+        return gpu
+    if seen is not None and (told is None or seen < told):
+        hidden = 0 if told is None else told - seen
+        return replace(gpu, free_bytes=seen, free_source="engine", hidden_bytes=hidden)
+    if seen is None and told is not None and hardware.is_wsl:
+        hidden = min(told, WSL_HIDDEN)
+        return replace(gpu, free_bytes=told - hidden, free_source="wsl", hidden_bytes=hidden)
+    return gpu
+
+
 def gpu_margin(total_bytes: int | None) -> int:
     """Bytes kept free on a card of that size, beside everything projected."""
     return max(GPU_MARGIN_LEAST, int((total_bytes or 0) * GPU_MARGIN_SHARE))
@@ -95,7 +131,7 @@ def _or(explicit: int | None, usual: int) -> int:
 def imagined(hardware: Hardware, *, vram_bytes: int | None, gpu_name: str | None) -> Hardware:
     """``hardware`` with one graphics card that isn't here: a known name, a size, or both.
 
-    Of its memory, :data:`DESKTOP_SHARE` is taken by the desktop. Raises ``ValueError`` for a name
+    Of its memory, :data:`DESKTOP_SHARE` is taken by Windows. Raises ``ValueError`` for a name
     that is not known when no size is given.
     """
     card = find_gpu(gpu_name) if gpu_name else None
@@ -103,12 +139,15 @@ def imagined(hardware: Hardware, *, vram_bytes: int | None, gpu_name: str | None
         if card is None:
             raise ValueError(gpu_name)
         vram_bytes = card.memory_bytes
+    hidden = min(vram_bytes, DESKTOP_SHARE)
     gpu = Gpu(
         index=0,
         name=card.name
         if card
         else gpu_name or tr("a card with {size:g} GiB", size=vram_bytes / GIB),
         total_bytes=vram_bytes,
-        free_bytes=max(0, vram_bytes - DESKTOP_SHARE),
+        free_bytes=vram_bytes - hidden,
+        free_source="imagined",
+        hidden_bytes=hidden,
     )
     return replace(hardware, gpus=(gpu,), gpu_problem=None)

@@ -9,9 +9,14 @@ from local_ai_suite.messages import joined, tr
 from .plan import GIB, MIB, DevicePlan
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .memory import Load
     from .plan import FitRequest
     from .shape import ModelShape
+
+# An engine that is asked holds a context of its own for that moment: up to so much says nothing.
+_WORTH_SAYING = 512 * MIB
 
 
 def size_text(size: int) -> str:
@@ -35,6 +40,7 @@ def reasons_for(
             _cache(request, shape, load),
             _slots(request, load),
             _learned(request),
+            *_hidden(request),
         )
         if reason
     )
@@ -138,6 +144,40 @@ def _learned(request: FitRequest) -> str:
         "The margin is {size} wider: learned from earlier loads here.",
         size=size_text(request.learned),
     )
+
+
+def _hidden(request: FitRequest) -> Iterator[str]:
+    """Why less is free on a card than nvidia-smi says."""
+    if not request.engine_has_gpu:
+        return
+    for gpu in request.hardware.visible(request.cuda_visible_devices):
+        size, total = size_text(gpu.hidden_bytes), size_text(gpu.total_bytes or 0)
+        if gpu.free_source == "imagined":
+            yield tr(
+                "{free} of {total} count as free on the card: Windows holds some {size}, as was "
+                "seen on an RTX 4050 in WSL2.",
+                free=_in_mib((gpu.total_bytes or 0) - gpu.hidden_bytes),
+                total=_in_mib(gpu.total_bytes or 0),
+                size=size,
+            )
+        elif gpu.free_source == "wsl":
+            yield tr(
+                "{size} of {total} on {name} count as taken: nvidia-smi in WSL2 does not show what "
+                "Windows uses, and the engine does not say what is free.",
+                size=size,
+                total=total,
+                name=gpu.name,
+            )
+        elif gpu.hidden_bytes >= _WORTH_SAYING:
+            yield tr(
+                "The engine sees {size} less free on {name} than nvidia-smi says; its word counts.",
+                size=size,
+                name=gpu.name,
+            )
+
+
+def _in_mib(size: int) -> str:
+    return f"{size // MIB:,} MiB"
 
 
 def cautions(request: FitRequest, shape: ModelShape, load: Load) -> tuple[str, ...]:
