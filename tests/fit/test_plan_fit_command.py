@@ -71,8 +71,8 @@ def test_the_settings_are_kept(
     code, out, _ = run(capsys, "plan-fit", "Small-3B", "--vram", "6GiB", "--json")
     found = as_json(out)["data"]["plan"]
     assert (code, found["n_gpu_layers"], found["ctx_size"]) == (0, 35, 1024)
-    monkeypatch.setenv("CTX_SIZE", "400000")
-    code, out, _ = run(capsys, "plan-fit", "Small-3B", "--vram", "6GiB")
+    monkeypatch.setenv("CTX_SIZE", "32768")
+    code, out, _ = run(capsys, "plan-fit", "Small-3B", "--vram", "2GiB")
     assert code == 1
     assert "DOES NOT FIT" in out
 
