@@ -70,6 +70,26 @@ def test_an_older_engine_gets_only_the_flags_it_knows(paths: Paths) -> None:
     assert "--ctx-size" in words, "what matters is never left out"
 
 
+def test_a_card_that_a_plan_does_not_use_is_switched_off(paths: Paths) -> None:
+    card = Gpu(0, "NVIDIA GeForce RTX 4050 Laptop GPU", total_bytes=6 * GIB, free_bytes=5 * GIB)
+    room = {**ROOM, "CUDA0": 5 * GIB}
+    engine = FoundEngine("built", ("llama-server",), "built", gpu=True)
+    entry, on_cpu = planned(paths, Hardware((card,)), room, N_GPU_LAYERS="0")
+    words = arguments(engine, entry, on_cpu.fit, port=1)
+    assert words[words.index("--device") + 1] == "none"
+    entry, on_card = planned(paths, Hardware((card,)), room)
+    assert "--device" not in arguments(engine, entry, on_card.fit, port=1)
+    for without in (replace(engine, gpu=False), replace(engine, flags=frozenset({"--model"}))):
+        assert "--device" not in arguments(without, entry, on_cpu.fit, port=1)
+    import xllamacpp
+
+    embedded = xllamacpp.CommonParams()
+    apply_flags(embedded, ["--device", "none"])
+    assert (embedded.n_gpu_layers, embedded.no_op_offload) == (0, True)
+    with pytest.raises(BadFlag, match="none"):
+        apply_flags(embedded, ["--device", "CUDA0"])
+
+
 def test_secrets_and_flags_in_disguise_stay_out_of_an_engines_environment() -> None:
     ours = {
         "PATH": "/bin", "HF_TOKEN": "s", "LITELLM_MASTER_KEY": "s", "LLAMA_ARG_CTX_SIZE": "9",

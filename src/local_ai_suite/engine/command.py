@@ -60,6 +60,7 @@ def arguments(
         *("--cache-ram", str(plan.cache_ram_bytes // 2**20)),
         *("--verbosity", str(VERBOSITY)),
         *("--no-webui", "--slots", "--metrics", "--jinja", "--no-context-shift"),
+        *_no_device(engine, entry, plan),
     ]
     if plan.threads is not None:
         words += ["--threads", str(plan.threads), "--threads-batch", str(plan.threads)]
@@ -93,6 +94,14 @@ def environment(
     return device_order(env, cuda_visible_devices)
 
 
+def _no_device(engine: FoundEngine, entry: ModelEntry, plan: FitPlan) -> tuple[str, ...]:
+    """Switches off the cards that a plan does not use: long prompts and images would go there all
+    the same, into memory that nobody planned."""
+    if plan.uses_gpu or not engine.gpu:
+        return ()
+    return ("--device", "none", *(() if entry.mmproj is None else ("--no-mmproj-offload",)))
+
+
 def _understood(words: list[str], flags: frozenset[str] | None) -> list[str]:
     """``words`` without flags that an older engine does not know, where it can do without them."""
     if flags is None:
@@ -111,4 +120,5 @@ def _understood(words: list[str], flags: frozenset[str] | None) -> list[str]:
 _OPTIONAL = frozenset({
     "--fit", "--cache-ram", "--no-webui", "--jinja", "--slots", "--metrics", "--no-context-shift",
     "--slot-save-path", "--load-mode", "--kv-unified", "--no-kv-unified",
+    "--device", "--no-mmproj-offload",
 })  # fmt: skip

@@ -124,6 +124,15 @@ def _all_cpu_experts(params: Any, _: str) -> None:
     _overrides(params, r"\.ffn_(up|down|gate|gate_up)_(ch|)exps=CPU")
 
 
+def _device(params: Any, text: str) -> None:
+    # The library does not let devices be chosen: with "none" nothing is put on any.
+    if text != "none":
+        raise BadFlag(f"{text!r}: the embedded engine knows only none")
+    params.n_gpu_layers = 0
+    params.no_op_offload = params.no_kv_offload = True
+    params.mmproj_use_gpu = False
+
+
 def _overrides(params: Any, text: str) -> None:
     have = params.tensor_buft_overrides
     params.tensor_buft_overrides = ",".join(part for part in (have, text) if part)
@@ -159,6 +168,7 @@ _TABLE: tuple[tuple[str, bool, Setter], ...] = (
     ("-tb --threads-batch", True, _whole("cpuparams_batch", "n_threads")),
     ("--threads-http", True, _whole("n_threads_http")),
     ("-ngl --gpu-layers --n-gpu-layers", True, _layers),
+    ("-dev --device", True, _device),
     ("-mg --main-gpu", True, _whole("main_gpu")),
     ("-ts --tensor-split", True, _split),
     ("-sm --split-mode", True, _enum("split_mode", "llama_split_mode", "LLAMA_SPLIT_MODE_")),

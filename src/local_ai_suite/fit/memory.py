@@ -18,6 +18,7 @@ F16, F32, I32, I64 = 2, 4, 4, 8
 CONTEXT_STEP = 256  # llama_context rounds the context of a sequence up to this
 DEFAULT_UBATCH = 512
 DEFAULT_BATCH = 2048
+OFFLOAD_BATCH = 32  # tokens: GGML_OP_OFFLOAD_MIN_BATCH's default, in CUDA and in Vulkan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +188,41 @@ def _logits(shape: ModelShape, load: Load) -> int:
 def host_compute_bytes(shape: ModelShape, load: Load) -> int:
     """The CPU's part of a graph that runs on a GPU: its inputs (the ``CUDA_Host`` buffer)."""
     return _inputs(shape, load) + load.tokens * shape.embedding_length * F32
+
+
+def offloads_batches(load: Load) -> bool:
+    """Whether weights that lie on the CPU are copied to the first GPU for a large batch.
+
+    llama.cpp's op-offload: ``ggml_backend_cuda_device_offload_op``, and the same in Vulkan.
+    """
+    return load.tokens >= OFFLOAD_BATCH
+
+
+def offloaded_bytes(shape: ModelShape, layer: Layer, load: Load, *, only_experts: bool) -> int:
+    """What the first GPU needs to multiply a batch with a weight of ``layer`` that lies on the CPU.
+
+    ``ggml_backend_sched_split_graph`` begins a new split before each such weight, so that one copy
+    at a time is there: the largest tensor, and beside it the inputs, three copies of the batch as
+    it flows, and what goes into and comes out of the feed-forward. ``only_experts``: of this layer
+    the experts alone lie on the CPU. Found with a Vulkan engine, for mixtures and dense models.
+    """
+    tokens, width = load.tokens, shape.embedding_length
+    around = _inputs(shape, load) + 3 * tokens * width * F32
+    hidden = shape.expert_feed_forward
+    # Up while gate's result waits; down, whose result is as wide as the stream.
+    experts = tokens * shape.experts_used * max(2 * hidden, hidden + width) * F32
+    needed = layer.largest_expert + experts if layer.largest_expert else 0
+    if not only_experts:
+        dense = tokens * max(layer.ffn_width * 2 // 3, 2 * shape.inner_width) * F32
+        needed = max(needed, layer.largest_weight + dense)
+    return around + needed if needed else 0
+
+
+def host_layers_bytes(shape: ModelShape, load: Load) -> int:
+    """The CPU's part of its own layers' graph where weights are offloaded: what is multiplied with
+    no weight, the scores without flash attention and the recurrent scan."""
+    scores = 0 if load.flash_attention else _attention(shape, load)
+    return host_compute_bytes(shape, load) + max(scores, _scan(shape, load))
 
 
 def projector_compute_bytes(patches: int, width: int, feed_forward: int, *, gated: bool) -> int:

@@ -9,7 +9,10 @@ from .memory import (
     cache_bytes,
     compute_bytes,
     host_compute_bytes,
+    host_layers_bytes,
     layer_weights,
+    offloaded_bytes,
+    offloads_batches,
     on_gpu,
     output_weights,
 )
@@ -41,6 +44,7 @@ def project(
     weights = [0] * (len(used) + 1)  # the CPU is the last
     cache = [0] * (len(used) + 1)
     busy = [False] * (len(used) + 1)
+    offloads, offloaded = bool(used) and offloads_batches(load), 0
     weights[-1] += shape.input_bytes
     for number, layer in enumerate(shape.layers):
         place = _device_of(shape, load, number, used)
@@ -50,6 +54,10 @@ def project(
         cache[place] += cache_bytes(shape, layer, load)
         busy[place] = True
         busy[-1] |= stays > 0
+        if offloads and (place == len(used) or stays):
+            only_experts = place < len(used)
+            needed = offloaded_bytes(shape, layer, load, only_experts=only_experts)
+            offloaded = max(offloaded, needed)
     end = _device_of(shape, load, len(shape.layers), used)
     weights[end] += output_weights(shape) if used else shape.output_bytes
     busy[end] = True
@@ -58,7 +66,13 @@ def project(
         on_cpu = number == len(used)
         compute = compute_bytes(shape, load) if busy[number] else 0
         if on_cpu and used:
-            compute = max(host_compute_bytes(shape, load), compute)
+            host = host_compute_bytes(shape, load)
+            if not offloads:
+                compute = max(host, compute)
+            else:
+                compute = host if on_gpu(shape, load, 0) else host_layers_bytes(shape, load)
+        elif number == 0:
+            compute = max(compute, offloaded)
         carries = projector is not None and number == 0  # the first device, or the CPU alone
         plans.append(
             DevicePlan(

@@ -37,6 +37,8 @@ class Layer:
     state_values: int  # recurrent state per sequence (r and s), always F32
     ffn_width: int
     shares_cache: bool
+    largest_weight: int = 0  # bytes of the largest tensor, experts aside
+    largest_expert: int = 0  # bytes of the largest tensor that holds experts
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ def model_shape(model: GgufFile) -> ModelShape:
             hint=tr("The file is damaged."),
         )
     weights, experts, ends = _bytes(model, count)
+    largest = _largest(model, count)
     ffn = _ffn_widths(model, count)
     kept = model.metadata
     heads = _per_layer(model, "attention.head_count", count, 0)
@@ -131,6 +134,8 @@ def model_shape(model: GgufFile) -> ModelShape:
             state_values=state if memory[n].recurrent else 0,
             ffn_width=ffn[n],
             shares_cache=n >= shared or n >= count - next_token,
+            largest_weight=largest[n][0] if n < count - next_token else 0,
+            largest_expert=largest[n][1] if n < count - next_token else 0,
         )
         for n in range(count)
     )
@@ -172,6 +177,21 @@ def _bytes(model: GgufFile, count: int) -> tuple[list[int], list[int], dict[str,
         else:
             ends["input" if tensor.name.startswith(_INPUT) else "output"] += tensor.n_bytes
     return weights, experts, ends
+
+
+def _largest(model: GgufFile, count: int) -> list[tuple[int, int]]:
+    """Per layer: bytes of the largest tensor without experts, and of the largest with them."""
+    found = [(0, 0)] * count
+    for tensor in model.tensors:
+        match = _BLOCK.match(tensor.name)
+        if match and int(match[1]) < count:
+            dense, experts = found[int(match[1])]
+            if _EXPERTS.search(tensor.name):
+                experts = max(experts, tensor.n_bytes)
+            else:
+                dense = max(dense, tensor.n_bytes)
+            found[int(match[1])] = dense, experts
+    return found
 
 
 def _ffn_widths(model: GgufFile, count: int) -> list[int]:
