@@ -95,6 +95,11 @@ class Paths:
         return self.state / "keys" / "keys.json"
 
     @property
+    def responses_file(self) -> Path:
+        """The gateway's stored responses."""
+        return self.state / "gateway" / "responses.sqlite3"
+
+    @property
     def lock_file(self) -> Path:
         """Held by whoever starts or stops the stack."""
         return self.state / "lock"

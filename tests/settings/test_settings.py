@@ -40,6 +40,7 @@ WRONG = {
     "RUNTIME": ["podman", "Docker"],
     "LLAMA_SERVER": ["a\nb", "~nobody-here/llama-server"],
     "GATEWAY_RELAY": ["true", "1"],
+    "STORE_RESPONSES": ["true", "30d"],
     "GATEWAY_WORKERS": ["0", "65", "auto"],
     "MAX_REQUEST_MIB": ["0", "4097", "64M"],
     "HF_ENDPOINT": ["huggingface.co", "ftp://a", "http://", "https://user:pw@host", "file:///a"],

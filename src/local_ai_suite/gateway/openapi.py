@@ -119,8 +119,8 @@ def _get(path: str, told: Mapping[str, Any]) -> dict[str, Any]:
     if "text" not in told:
         content = {"application/json": {"schema": _schema(told["answer"])}}
     failed = dict(_REFUSED)
-    if told.get("missing"):
-        failed["404"] = _FAILED["404"]
+    if missing := told.get("missing"):
+        failed["404"] = missing
     made: dict[str, Any] = {
         "operationId": f"get {path}",
         "tags": [told["tag"]],

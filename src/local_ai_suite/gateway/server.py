@@ -26,7 +26,7 @@ from local_ai_suite.gateway.limits import Limits, SharedCounts
 from local_ai_suite.gateway.litellm_process import LiteLlm
 from local_ai_suite.gateway.metrics import Metrics
 from local_ai_suite.gateway.names import Names
-from local_ai_suite.gateway.pages import Pages
+from local_ai_suite.gateway.pages import Page, Pages
 from local_ai_suite.gateway.protocols import (
     ENDPOINTS,
     Asked,
@@ -37,6 +37,8 @@ from local_ai_suite.gateway.protocols import (
 )
 from local_ai_suite.gateway.protocols.errors import Refused
 from local_ai_suite.gateway.protocols.ollama.catalogue import public_name
+from local_ai_suite.gateway.store import Database, Missing, Store
+from local_ai_suite.gateway.stored_responses import StoredResponses
 from local_ai_suite.gateway.upstreams import Upstreams
 from local_ai_suite.gateway.workers import Workers, inherited, shared_counts, worker_count
 from local_ai_suite.log import log_to_stderr
@@ -83,6 +85,7 @@ class Gateway:
         log: AccessLog | None = None,
         counts: SharedCounts | None = None,
         pace: Pace | None = None,
+        store: Store | None = None,
         endpoints: Mapping[str, Endpoint] = ENDPOINTS,
     ) -> None:
         self.config = config
@@ -98,6 +101,8 @@ class Gateway:
         self._max_body = max_body
         self._limits = Limits(shared=counts)
         self._pace = pace or Pace()
+        self._store = store
+        self._stored = StoredResponses(store)
         self._endpoints = endpoints
         self._names = Names(config, self.upstreams, int(time.time()))
         self._pages = Pages(
@@ -120,6 +125,8 @@ class Gateway:
 
     async def close(self) -> None:
         self.upstreams.close()
+        if self._store is not None:
+            self._store.close()
         if self._log is not None:
             self._log.flush()
         if self.litellm is not None:
@@ -243,6 +250,8 @@ class Gateway:
                 path = asked.path
             await self._to_litellm(call, asked, path, headers)
             return
+        if endpoint.remembers:
+            request = await self._stored.recall(call, self._owner(call), request)
         member = self.upstreams.choose(route)
         engine = member.models.engine_name(name if route.engine == "*" else route.engine)
         call.context_limit = member.models.context(engine)
@@ -285,6 +294,8 @@ class Gateway:
         if call.path == "/api/show" and call.method == "POST":
             asked = Request.read(await read_body(scope, receive, limit=self._max_body)).parsed
             page = await self._pages.show(str(asked.get("model") or asked.get("name") or ""))
+        if page is None:
+            page = await self._about_stored(call)
         if page is not None:
             call.headers.append((b"cache-control", b"no-store"))
             await self._answer(call, page.status, page.body, page.content_type)
@@ -292,6 +303,20 @@ class Gateway:
             await self._pass_to_litellm(call, scope, receive)
         else:
             await self._refuse(call, 404, f"There is no {call.path} here.", "not_found")
+
+    async def _about_stored(self, call: Call) -> Page | None:
+        """The answer to a request about a stored response. Raises Missing, StoreError."""
+        try:
+            return await self._stored.page(call.method, call.path, call.query, self._owner(call))
+        except Missing:
+            if self.litellm and not self._all_local and self.litellm.serves(call.path):
+                return None  # it may be one of a model of LiteLLM's
+            raise
+
+    def _owner(self, call: Call) -> str:
+        """Whose answers are kept together: a key's, by its secret; those of all without a key."""
+        key = self.keyring.named(call.key) if call.key and self.keyring else None
+        return key.sha256 if key is not None else call.key or ""
 
     def _is_ready(self) -> bool:
         return not self._all_litellms or (self.litellm is not None and self.litellm.started)
@@ -365,6 +390,7 @@ def build(
         keyring=keyring,
         log=AccessLog(_to_stderr),
         counts=counts,
+        store=_store(settings, paths),
         litellm=LiteLlm(
             config,
             environment(settings, environ),
@@ -372,6 +398,12 @@ def build(
             log_file=paths.logs / "litellm.log",
         ),
     )
+
+
+def _store(settings: Settings, paths: Paths) -> Store | None:
+    if settings.store_responses == "off":
+        return None
+    return Store(lambda: Database(paths.responses_file))
 
 
 def _to_stderr(text: bytes) -> None:

@@ -88,6 +88,7 @@ class Settings:
     llama_server: str | None = _of(PROGRAM, None)
     gateway_relay: Literal["on", "off"] = _of(one_of("on", "off"), "on")
     gateway_workers: int = _of(Reader(whole(1, 64), "1 to 64"), 1)
+    store_responses: Literal["on", "off"] = _of(one_of("on", "off"), "on")
     max_request_mib: int = _of(Reader(whole(1, 4096), "1 to 4096"), 64)
     # The assistant
     ai_history: Literal["on", "off"] = _of(one_of("on", "off"), "on")

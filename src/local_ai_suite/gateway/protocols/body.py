@@ -30,11 +30,24 @@ class BadRequest(SuiteError):
 
 
 @dataclass(frozen=True, slots=True)
+class Remembered:
+    """What a store has to do with a request: the id of the answer that it goes on from (what was
+    said before is in the request already), and whether its own answer is kept."""
+
+    previous: str | None = None
+    keeps: bool = False
+
+
+NOTHING = Remembered()
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """``raw`` as it came, ``parsed`` to look at."""
 
     raw: bytes
     parsed: dict[str, Any]
+    remembered: Remembered = NOTHING
 
     @classmethod
     def read(cls, raw: bytes) -> Request:

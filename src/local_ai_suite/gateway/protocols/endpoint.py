@@ -51,6 +51,7 @@ class Endpoint:
     ``translations`` run in their order; ``form`` puts a whole answer together from the engine's
     stream (``None``: the path generates nothing, or a stream would not carry its answer);
     ``conversation`` says how its requests hold one that a chat template will render;
+    ``remembers``: its answers may be kept, and gone on from;
     ``stream_type`` is the content type of a translated stream. What LiteLLM does not speak
     (``spoken_by_litellm``) is translated before it gets it.
     """
@@ -62,6 +63,7 @@ class Endpoint:
     envelope: Envelope = OPENAI
     stream_type: bytes = EVENT_STREAM
     spoken_by_litellm: bool = True
+    remembers: bool = False
 
 
 class Asked:
@@ -72,7 +74,8 @@ class Asked:
 
     __slots__ = (
         "_answers", "_changed", "_raw", "_says_name", "_streams",
-        "conversation", "endpoint", "form", "not_enforced", "path", "reply", "request", "target",
+        "conversation", "endpoint", "form", "not_enforced", "path", "remembered", "reply",
+        "request", "target",
     )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, request: Request, target: Target) -> None:
@@ -82,6 +85,7 @@ class Asked:
         self.form = endpoint.form
         self.conversation = endpoint.conversation
         self.request = request.parsed
+        self.remembered = request.remembered
         self.reply: bytes | None = None
         self.not_enforced: list[str] = []
         """What the request asks for and the answer will not be held to; told with the answer."""

@@ -29,7 +29,7 @@ def responses(asked: Asked) -> None:
     request = asked.edit()
     tools = read_tools(request)
     asked.send("/v1/chat/completions", chat_request(request, tools))
-    shape = ResponseShape(request, tools, asked.target.public)
+    shape = ResponseShape(request, tools, asked.target.public, asked.remembered)
     asked.translate(
         lambda completion: whole_response(shape, completion),
         lambda: ResponseStream(shape),
@@ -39,6 +39,9 @@ def responses(asked: Asked) -> None:
 
 ENDPOINTS = (
     Endpoint(
-        llama_server("/v1/responses"), translations=(responses,), envelope=ResponsesEnvelope()
+        llama_server("/v1/responses"),
+        translations=(responses,),
+        envelope=ResponsesEnvelope(),
+        remembers=True,
     ),
 )

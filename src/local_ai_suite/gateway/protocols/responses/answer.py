@@ -10,12 +10,15 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
+from local_ai_suite.gateway.protocols.body import NOTHING
 from local_ai_suite.wire.envelope import CONTEXT_LENGTH_EXCEEDED
 
 from .items import Call, Message, Thought
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from local_ai_suite.gateway.protocols.body import Remembered
 
     from .items import Item
     from .request import Tools
@@ -45,6 +48,7 @@ class ResponseShape:
         request: Mapping[str, Any],
         tools: Tools,
         model: str,
+        remembered: Remembered = NOTHING,
         *,
         clock: Callable[[], float] = time.time,
         new_id: Callable[[str], str] = random_id,
@@ -58,8 +62,8 @@ class ResponseShape:
             "created_at": int(clock()),
             "background": False,
             "model": model,
-            "previous_response_id": None,
-            "store": False,
+            "previous_response_id": remembered.previous,
+            "store": remembered.keeps,
             "service_tier": "default",
             "reasoning": _reasoning(request.get("reasoning")),
             "text": _text(request.get("text")),

@@ -5,8 +5,9 @@ llama.cpp has a /v1/responses of its own, but its stream lacks ``sequence_number
 it skips tools that are not plain functions. Its chat completions are sound, so the gateway
 translates: one well-tested surface below, and the whole protocol above.
 
-Nothing is stored: what would need a memory (``previous_response_id``, ``conversation``,
-``background``, ``prompt``) is refused instead of being dropped silently.
+What would need a memory (``previous_response_id``, ``conversation``, ``background``, ``prompt``) is
+refused instead of being dropped silently. Where there is a store, ``gateway/stored_responses.py``
+has put what was said before into ``input`` already.
 """
 
 from __future__ import annotations
@@ -99,8 +100,8 @@ def chat_request(request: dict[str, Any], tools: Tools) -> dict[str, Any]:
     for key in _NEEDS_A_STORE:
         if request.get(key):
             raise Refused(
-                f"'{key}' is not supported: nothing is stored here. Send the whole conversation "
-                "in 'input'.",
+                f"'{key}' is not supported: nothing is stored here for it. Send the whole "
+                "conversation in 'input'.",
                 key,
                 "unsupported_parameter",
             )
