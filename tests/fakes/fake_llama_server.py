@@ -12,6 +12,7 @@
     --stall-after-chunks N  goes silent after N chunks, and so does all its HTTP
     --report-ctx N        /props tells another context than --ctx-size
     --offloaded N/M       the log line of layers on the GPU
+    --card-full           with layers on the card it ends as one for which there is no room does
     --log-line TEXT       a further line of its log; any number
     --marker FILE         is there while it runs
     --saves N             a slot's save writes N bytes and tells as many tokens
@@ -42,6 +43,8 @@ def parse(words: list[str]) -> argparse.Namespace:
     own.add_argument("--load-delay", type=float, default=0.0)
     for flag in ("--never-ready", "--exit-at-once", "--ignore-sigterm", "--crash-loading"):
         own.add_argument(flag, action="store_true")
+    own.add_argument("--card-full", action="store_true")
+    own.add_argument("--n-gpu-layers", type=int, default=0)
     own.add_argument("--chunks", type=int, default=3)
     own.add_argument("--chunk-delay", type=float, default=0.0)
     own.add_argument("--crash-after", type=int)
@@ -233,6 +236,12 @@ def main() -> int:
     if options.exit_at_once:
         print("0.00.000.001 E llama_model_load: error loading model: a tensor of the fake is wrong")
         print("0.00.000.002 E srv    load_model: failed to load model", flush=True)
+        return 1
+    if options.card_full and options.n_gpu_layers:
+        print("0.00.000.001 I load_tensors:        CUDA0 model buffer size =     1.00 MiB")
+        print("0.00.000.002 E ggml_backend_cuda_buffer_type_alloc_buffer: allocating 100.00 MiB on "
+              "device 0: cudaMalloc failed: out of memory")  # fmt: skip
+        print("0.00.000.003 E srv    load_model: failed to load model", flush=True)
         return 1
     asyncio.run(run(options))
     return 0

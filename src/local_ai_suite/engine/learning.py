@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from local_ai_suite.fit import PartComparison, Record, compare, learn, learn_free
+from local_ai_suite.fit import PartComparison, Record, compare, learn, learn_free, learn_short
 
 from .pace import Speed
 
@@ -36,6 +36,7 @@ class Notes(Protocol):
 
     def loaded(self, name: str, plan: FitPlan, buffers: Mapping[tuple[str, str], int]) -> None: ...
     def generated(self, name: str, speed: Speed) -> None: ...
+    def short(self, plan: FitPlan, attempted: Mapping[str, int], *, last: bool) -> None: ...
 
 
 class FitMemory:
@@ -65,6 +66,11 @@ class FitMemory:
     def note_free(self, plan: FitPlan, before: Mapping[str, int], after: Mapping[str, int]) -> None:
         """Remember what the load of :meth:`note` took of the GPUs' free memory."""
         self._record = learn_free(self._record, plan.path.name, plan, before, after)
+        self._write()
+
+    def note_short(self, plan: FitPlan, attempted: Mapping[str, int], *, last: bool) -> None:
+        """Remember that a GPU had no room for ``plan`` (``fit.learn_short``)."""
+        self._record = learn_short(self._record, plan.path.name, plan, attempted, last=last)
         self._write()
 
     def note_speed(self, name: str, speed: Speed) -> None:

@@ -20,7 +20,7 @@ from local_ai_suite.wire.upstream import Upstream, UpstreamError, UpstreamTimeou
 
 from .command import arguments, environment
 from .pace import Counters
-from .readback import Actual, LogFacts, failure_reason, generated
+from .readback import Actual, CardFull, LogFacts, failure_reason, generated
 from .slots import Kept, slot_file
 
 if TYPE_CHECKING:
@@ -394,6 +394,18 @@ class LlamaServer:
         whole = self.log_tail()
         tail, said = whole[-_LOG_LINES:], failure_reason(whole)
         why = f"{said} ({ended.reason})" if said else ended.reason
+        if attempted := self._facts.attempted():
+            return CardFull(
+                tr("{name} did not load: {why}", name=self._entry.name, why=why),
+                hint=tr(
+                    "The card has no room for it: set a smaller CTX_SIZE or N_GPU_LAYERS in .env, "
+                    "or remove them, and the plan finds what fits."
+                ),
+                attempted=attempted,
+                model=self._entry.name,
+                path=str(self._entry.path),
+                log=tail,
+            )
         return LoadFailed(
             tr("{name} did not load: {why}", name=self._entry.name, why=why),
             hint=tr("The engine's log: {log_folder}", log_folder=self._launch.log_folder),

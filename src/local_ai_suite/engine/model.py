@@ -75,6 +75,7 @@ class Model:
     leaving: bool = False
     dropped: bool = False
     identity: tuple[int, ...] | None = None  # of the file, when it was loaded
+    refused: tuple[Placement, ...] = ()  # that a card had no room for, since it was last ready
     failures: Backoff = LOAD
     failure: SuiteError | None = None
     retry_at: float = 0.0

@@ -21,12 +21,13 @@ from local_ai_suite.errors import EngineError, FitError, LoadFailed, SuiteError
 from local_ai_suite.process import Clock, SystemClock, restarts
 
 from .events import Events
+from .ladder import step_down, stepped
 from .lease import Lease
 from .ledger import Ledger, Phase, View, decide, next_look, plus
 from .model import Model, ModelUnavailable, ModelUnknown, Waiter, file_identity
 from .model import facts as model_facts
 from .pace import Pace
-from .readback import Actual, compare
+from .readback import Actual, CardFull, compare
 from .watch import look_at_speed, until_gone
 
 if TYPE_CHECKING:
@@ -389,7 +390,10 @@ class Pool:
         except SuiteError as exc:
             error = exc
             if not self._closing and model.phase is not Phase.STOPPING:
-                self._failed(model, exc)
+                if isinstance(exc, CardFull) and step_down(model, placement, exc, self._notes):
+                    model.restart_at = self._clock.now()  # who waits goes on waiting
+                else:
+                    self._failed(model, exc)
         except Exception as exc:
             error = EngineError(f"{model.name}: {exc}")
             logger.exception("loading %s", model.name)
@@ -404,7 +408,8 @@ class Pool:
 
     def _prove(self, model: Model, placement: Placement, actual: Actual) -> None:
         """Compare with the plan. Raises LoadFailed for a misfit unless ON_MISFIT=warn."""
-        model.deviations = compare(placement.expected(), actual)
+        model.deviations = (*compare(placement.expected(), actual), *stepped(model, placement))
+        model.refused = ()
         if self._notes is not None:
             self._notes.loaded(model.name, placement.fit, actual.buffers)
         for deviation in model.deviations:

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from local_ai_suite.errors import LoadFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from .pace import Speed
 
 _STAMP = re.compile(r"^\d+\.\d+\.\d+\.\d+ (?P<level>[IWED]) ")
 _OFFLOADED = re.compile(r"offloaded (\d+)/(\d+) layers to GPU")
 _BUFFER = re.compile(r"(\S+) +(model|KV|compute|output|RS) buffer size = +([\d.]+) MiB")
+# ggml-cuda.cu, ggml_backend_cuda_buffer_type_alloc_buffer
+_REFUSED = re.compile(r"allocating ([\d.]+) MiB on device (\d+): cudaMalloc failed: out of memory")
 _N_CTX_SEQ = re.compile(r"n_ctx_(?:seq|per_seq|slot) += +(\d+)")
 _FAILURE = re.compile(
     r"error|failed|unable|cannot|couldn't|out of memory|GGML_ASSERT|abort", re.IGNORECASE
@@ -30,26 +34,46 @@ _MIB = 2**20
 Part = Literal["model", "KV", "compute", "output", "RS"]
 
 
+class CardFull(LoadFailed):
+    """A GPU had no room for what was planned. ``attempted``: the bytes by device that the engine
+    held and asked for when it was refused."""
+
+    def __init__(self, message: str, *, attempted: Mapping[str, int], **more: Any) -> None:
+        super().__init__(message, **more)
+        self.attempted = attempted
+
+
 @dataclass(slots=True)
 class LogFacts:
-    """Collects facts from an engine's log, line by line. Bytes by (device, part)."""
+    """Collects facts from an engine's log, line by line. Bytes by (device, part).
+
+    ``refused``: bytes by device that it asked for and did not get.
+    """
 
     layers_offloaded: int | None = None
     layers_total: int | None = None
     context_per_slot: int | None = None
     cpu_features: tuple[str, ...] = ()
     buffers: dict[tuple[str, str], int] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)
 
     def read(self, line: str) -> None:
         if "buffer size" in line and (match := _BUFFER.search(line)):
             key = (device(match[1]), match[2])
             self.buffers[key] = self.buffers.get(key, 0) + int(float(match[3]) * _MIB)
+        elif match := _REFUSED.search(line):
+            self.refused[f"CUDA{match[2]}"] = int(float(match[1]) * _MIB)
         elif match := _OFFLOADED.search(line):
             self.layers_offloaded, self.layers_total = int(match[1]), int(match[2])
         elif match := _N_CTX_SEQ.search(line):
             self.context_per_slot = int(match[1])
         elif not self.cpu_features:
             self.cpu_features = cpu_features(line)
+
+    def attempted(self) -> dict[str, int]:
+        """Bytes by device that were held and asked for, where it was refused some."""
+        held = self.bytes_by_device()
+        return {name: held.get(name, 0) + size for name, size in self.refused.items()}
 
     def bytes_by_device(self) -> dict[str, int]:
         total: dict[str, int] = {}

@@ -95,6 +95,10 @@ class Learner:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    def short(self, plan: FitPlan, attempted: Mapping[str, int], *, last: bool) -> None:
+        self._memory.note_short(plan, attempted, last=last)
+        self._planner.lessons = self._memory.record
+
     def generated(self, name: str, speed: Speed) -> None:
         self._memory.note_speed(name, speed)
 

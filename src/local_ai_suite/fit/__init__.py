@@ -1,6 +1,15 @@
 """What fits, decided before anything is loaded: ``FitRequest`` -> ``FitPlan``. Pure."""
 
-from .compare import Lesson, PartComparison, Record, compare, correction, learn, learn_free
+from .compare import (
+    Lesson,
+    PartComparison,
+    Record,
+    compare,
+    correction,
+    learn,
+    learn_free,
+    learn_short,
+)
 from .gpus import GpuModel, find_gpu
 from .machine import free_for_engine, gpu_margin, imagined, memory_margin
 from .plan import GIB, MIB, DevicePlan, FitPlan, FitRequest, Parts, Purpose
@@ -31,6 +40,7 @@ __all__ = [
     "imagined",
     "learn",
     "learn_free",
+    "learn_short",
     "memory_margin",
     "model_shape",
     "options",

@@ -27,6 +27,7 @@ KEPT = 40  # lessons
 FORGOTTEN_AFTER = 100
 # So many other models must agree before they say something about one that was never loaded.
 ENOUGH_OTHERS = 3
+SHORT_STEP = 256 * MIB  # less, at least, after a load for which a GPU had no room
 MOST_LEARNED = 2048 * MIB  # more than this is no deviation but another program's memory
 
 
@@ -82,12 +83,13 @@ def compare(plan: FitPlan, actual: Mapping[tuple[str, str], int]) -> tuple[PartC
 class Lesson:
     """What one model's last load took beyond its projection, in bytes (negative: less).
 
-    ``model``: its file's name; ``seen``: ``log`` (the engine's buffers) or ``free`` (what the GPUs'
-    free memory lost); ``load``: the number of that load, counted on this machine.
+    ``model``: its file's name; ``seen``: ``log`` (the engine's buffers), ``free`` (what the GPUs'
+    free memory lost) or ``short`` (a load for which a GPU had no room); ``load``: the number of
+    that load, counted on this machine.
     """
 
     model: str
-    seen: Literal["log", "free"]
+    seen: Literal["log", "free", "short"]
     beyond: int
     load: int
 
@@ -152,6 +154,27 @@ def learn_free(
     return _with(record, Lesson(model, "free", max(beyond), record.loads))
 
 
+def learn_short(
+    record: Record, model: str, plan: FitPlan, attempted: Mapping[str, int], *, last: bool
+) -> Record:
+    """``record`` with a load of ``plan`` for which a GPU had no room: the next plan takes less.
+
+    ``attempted``: bytes by device that the engine held there and asked for when it was refused, so
+    there is less than that; how much less nobody says, so the next attempt is an eighth smaller.
+    ``last``: no further attempt on a GPU.
+    """
+    found = 0
+    for device in plan.devices:
+        if device.kind != "gpu" or device.name not in attempted:
+            continue
+        free = device.free_bytes or device.total_bytes or 0
+        there = min(device.parts.total, attempted[device.name] + device.parts.overhead)
+        step = max(SHORT_STEP, there // 8)
+        # At least a step more than this plan kept free already: each attempt is a smaller one.
+        found = max(found, free if last else max(free - there, device.margin_bytes) + step)
+    return _with(record, Lesson(model, "short", found, record.loads)) if found else record
+
+
 def correction(record: Record, model: str) -> int:
     """Bytes to add to the margin for the file ``model``, never negative.
 
@@ -160,6 +183,9 @@ def correction(record: Record, model: str) -> int:
     and not what one of them was misjudged by. What stays within the bar of the projections is no
     lesson.
     """
+    short = [item.beyond for item in record.lessons if (item.model, item.seen) == (model, "short")]
+    if short:  # what a card refused is known, whoever had the room
+        return max(short)
     own = [item.beyond for item in record.lessons if item.model == model]
     of_others = _worst_of_each(record)
     if own:
@@ -187,7 +213,7 @@ def _with(record: Record, lesson: Lesson) -> Record:
 
 def _lesson(row: object) -> Lesson | None:
     match row:
-        case [str(model), ("log" | "free") as seen, int(beyond), int(load)] if not (
+        case [str(model), ("log" | "free" | "short") as seen, int(beyond), int(load)] if not (
             isinstance(beyond, bool) or isinstance(load, bool)
         ):
             return Lesson(model, seen, beyond, load)
