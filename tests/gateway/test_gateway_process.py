@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import psutil
@@ -18,6 +19,9 @@ import pytest
 
 from gateway_running import CONFIG
 from local_ai_suite.gateway.keys import KeyFile
+
+if TYPE_CHECKING:
+    from scripted_engine import Engine
 
 BOUND = 60.0
 HEAVY = ("litellm", "httpx", "pydantic", "fastapi", "starlette", "openai", "rich", "psutil")
@@ -92,6 +96,32 @@ def test_a_request_is_logged_without_its_prompt_its_query_or_its_key(tmp_path: P
         assert '"path":"/v1/chat/completions","status":503' in said
         assert '"key":"master"' in said
         assert "secret" not in said
+
+
+def test_a_thread_goes_on_after_a_restart_in_any_worker_until_the_setting_ends_it(
+    tmp_path: Path, real_engine: Engine
+) -> None:
+    ask = {"model": "local-chat", "input": "hi"}
+    engine = {"INFERENCE_API_BASE": f"{real_engine.url}/v1"}
+    with process(tmp_path, **engine) as (running, url):
+        wait_until_ready(url)
+        first = httpx.post(f"{url}/v1/responses", json=ask, timeout=BOUND).json()
+        assert first["store"] is True
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(BOUND) == 0
+    more = {**ask, "previous_response_id": first["id"]}
+    with process(tmp_path, **engine, GATEWAY_WORKERS="2") as (running, url):
+        wait_until_ready(url)
+        for _ in range(4):  # each on a connection of its own
+            answer = httpx.post(f"{url}/v1/responses", json=more, timeout=BOUND)
+            assert answer.status_code == 200, answer.text
+            more["previous_response_id"] = answer.json()["id"]
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(BOUND) == 0
+    with process(tmp_path, **engine, STORE_RESPONSES="off") as (_, url):
+        wait_until_ready(url)
+        assert httpx.get(f"{url}/v1/responses/{first['id']}").status_code == 404
+        assert httpx.post(f"{url}/v1/responses", json=more).status_code == 400
 
 
 @pytest.mark.parametrize(

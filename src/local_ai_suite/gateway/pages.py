@@ -10,9 +10,10 @@ import orjson
 from local_ai_suite import __version__
 from local_ai_suite.gateway import openapi
 from local_ai_suite.gateway.metrics import CONTENT_TYPE
+from local_ai_suite.gateway.protocols import anthropic_models
 from local_ai_suite.gateway.protocols.ollama import catalogue
 from local_ai_suite.wire.asgi import JSON
-from local_ai_suite.wire.envelope import OLLAMA, OPENAI, error_for
+from local_ai_suite.wire.envelope import ANTHROPIC, OLLAMA, OPENAI, error_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,8 +52,13 @@ class Pages:
         self._endpoints = endpoints
         self._on_loopback = on_loopback
 
-    async def get(self, path: str) -> Page | None:
-        """The page at ``path``, or ``None``."""
+    async def get(self, path: str, query: str = "", *, anthropic: bool = False) -> Page | None:
+        """The page at ``path``, or ``None``; ``anthropic``: who asks speaks Anthropic's API.
+
+        Raises Refused for a ``query`` (of the URL) that cannot be served.
+        """
+        if anthropic and path in {"/v1/models", "/models"}:
+            return _page(anthropic_models.listed(await self._names.listed(), query))
         if path == "/health/liveliness":
             return _page({"status": "alive", "version": __version__})
         if path in {"/health/readiness", "/health"}:
@@ -62,7 +68,7 @@ class Pages:
         if path in {"/v1/models", "/models", "/cursor/models"}:
             return _page({"object": "list", "data": await self._names.listed()})
         if path.startswith(("/v1/models/", "/models/")):
-            return await self._model(path.partition("models/")[2])
+            return await self._model(path.partition("models/")[2], anthropic=anthropic)
         if path == "/openapi.json":
             return _page(openapi.document(self._endpoints))
         if path == "/docs" and self._on_loopback:
@@ -86,12 +92,12 @@ class Pages:
         engine = "unreachable" if entries is None else "reachable"
         return _page({"status": "ready", "version": __version__, "engine": engine})
 
-    async def _model(self, name: str) -> Page:
+    async def _model(self, name: str, *, anthropic: bool) -> Page:
         if (found := await self._entry(name)) is not None:
-            return _page(found)
+            return _page(anthropic_models.model(found) if anthropic else found)
         message = await self._names.why_not(name)
         error = error_for(404, message, code="model_not_found", param="model")
-        return Page(404, OPENAI.body(404, error))
+        return Page(404, (ANTHROPIC if anthropic else OPENAI).body(404, error))
 
     async def _entry(self, name: str) -> dict[str, Any] | None:
         route = await self._names.find(name)

@@ -35,6 +35,7 @@ from local_ai_suite.gateway.protocols import (
     Target,
     ask,
 )
+from local_ai_suite.gateway.protocols.anthropic_models import VERSION_HEADER
 from local_ai_suite.gateway.protocols.errors import Refused
 from local_ai_suite.gateway.protocols.ollama.catalogue import public_name
 from local_ai_suite.gateway.store import Database, Missing, Store
@@ -45,7 +46,7 @@ from local_ai_suite.log import log_to_stderr
 from local_ai_suite.paths import find_paths
 from local_ai_suite.settings import load_settings
 from local_ai_suite.wire.asgi import JSON, ClientGone, answer, header, read_body
-from local_ai_suite.wire.envelope import envelope_of, error_for, suite_error
+from local_ai_suite.wire.envelope import ANTHROPIC, envelope_of, error_for, suite_error
 from local_ai_suite.wire.guard import (
     KEY_HEADERS,
     Guard,
@@ -139,9 +140,11 @@ class Gateway:
             path = canonical(path)
             endpoint = self._endpoints.get(path)
         request_id = _request_id(header(scope, b"x-request-id"))
+        anthropic = header(scope, VERSION_HEADER) is not None
+        usual = ANTHROPIC if anthropic else envelope_of(path)
         call = Call(
             send=send,
-            envelope=envelope_of(path) if endpoint is None else endpoint.envelope,
+            envelope=usual if endpoint is None else endpoint.envelope,
             method=scope["method"],
             path=path,
             query=scope["query_string"].decode("ascii"),
@@ -290,7 +293,10 @@ class Gateway:
         await self._to_litellm(call, asked, path, scope["headers"])
 
     async def _other(self, call: Call, scope: Scope, receive: Receive) -> None:
-        page = await self._pages.get(call.path) if call.method in {"GET", "HEAD"} else None
+        page = None
+        if call.method in {"GET", "HEAD"}:
+            anthropic = header(scope, VERSION_HEADER) is not None
+            page = await self._pages.get(call.path, call.query, anthropic=anthropic)
         if call.path == "/api/show" and call.method == "POST":
             asked = Request.read(await read_body(scope, receive, limit=self._max_body)).parsed
             page = await self._pages.show(str(asked.get("model") or asked.get("name") or ""))

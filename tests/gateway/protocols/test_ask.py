@@ -28,7 +28,6 @@ ROUTES = [
         (CHAT, {"messages": [], "tool_choice": "auto", "stream": True}),
         ("/v1/completions", {"prompt": "x", "suffix": ""}),
         ("/v1/embeddings", {"input": "x"}),
-        ("/v1/messages", {"messages": []}),
         ("/infill", {"input_prefix": "x"}),
     ],
 )

@@ -1,4 +1,4 @@
-"""/v1/messages: Anthropic's Messages, which llama.cpp speaks itself but for four things.
+"""/v1/messages: Anthropic's Messages, which llama.cpp speaks itself but for five things.
 
 - A named ``tool_choice`` is taken for "any tool" (llama.cpp#26535, as on chat completions). A text
   block before the tool_use block is legal in this API, so it is enough to offer the one tool; the
@@ -9,6 +9,7 @@
 - A stop at one of ``stop_sequences`` has the reason "end_turn", though ``stop_sequence`` names it.
 - A stream whose first token is half a character has no ``message_start``: it is sent with the
   first token (``n_decoded == 1``), and a half character is not sent.
+- A message's id is a chat completion's (``chatcmpl-``), and this API's begin with ``msg_``.
 
 Streams are put right in the bytes: inside a JSON string every quote is escaped, so these patterns
 match members of objects alone.
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 _WITHOUT_INPUT = re.compile(rb'("content_block":\{"type":"tool_use","id":"[^"]*","name":"[^"]*")\}')
 _ENDED_AT_A_STOP = re.compile(rb'"stop_reason":"end_turn","stop_sequence":(?=")')
+_ID_OF_ITS_OWN = re.compile(rb'("message":\{"id":")chatcmpl-')
+_CHAT_ID = "chatcmpl-"
 _END_OF_EVENT = b"\n\n"
 _FIRST_EVENT = b"event: message_start\n"
 # What may come instead of it, when the engine has forgotten it. A ping or an error may stand alone.
@@ -58,16 +61,15 @@ def named_tool(asked: Asked) -> None:
 
 
 def shape(asked: Asked) -> None:
-    """Put the answer's shape right where the request can meet a shape that is wrong."""
+    """Put the answer's shape right; a stream's beginning alone where the rest cannot be wrong."""
     request = asked.request
-    if asked.streams:
-        model, tools = asked.target.public, "tools" in request or "stop_sequences" in request
-        asked.translate(_stopped, lambda: MessagesStream(model, patched=tools))
-    elif "stop_sequences" in request:
-        asked.translate(_stopped, Stream)
+    model, tools = asked.target.public, "tools" in request or "stop_sequences" in request
+    asked.translate(_whole, lambda: MessagesStream(model, patched=tools))
 
 
-def _stopped(answer: dict[str, Any]) -> dict[str, Any]:
+def _whole(answer: dict[str, Any]) -> dict[str, Any]:
+    if str(answer.get("id")).startswith(_CHAT_ID):
+        answer["id"] = "msg_" + answer["id"].removeprefix(_CHAT_ID)
     if answer.get("stop_sequence") and answer.get("stop_reason") == "end_turn":
         answer["stop_reason"] = "stop_sequence"
     return answer
@@ -114,7 +116,8 @@ class MessagesStream(Stream):
         content = min((at for name in _CONTENT if (at := events.find(name)) >= 0), default=-1)
         if (start := events.find(_FIRST_EVENT)) >= 0 and (content < 0 or start < content):
             self._begun = True
-        elif content >= 0:
+            return _ID_OF_ITS_OWN.sub(rb"\1msg_", events, count=1)
+        if content >= 0:
             self._begun = True
             return events[:content] + self._message_start() + events[content:]
         return events
