@@ -63,6 +63,13 @@ def test_a_load_as_projected_teaches_nothing_and_forgives(tmp_path: Path, planne
     assert memory.record == FitMemory(tmp_path).record
 
 
+def test_a_device_that_was_not_planned_teaches_nothing(tmp_path: Path, planned: FitPlan) -> None:
+    memory = FitMemory(tmp_path)
+    memory.note("local-chat", planned, {**taken(planned), ("Vulkan0", "compute"): 300 * MIB})
+    assert correction(memory.record, "m.gguf") == 0
+    assert any(part.device == "Vulkan0" for part in memory.loads()["local-chat"]), "but is shown"
+
+
 def test_an_engine_that_says_nothing_teaches_nothing(tmp_path: Path, planned: FitPlan) -> None:
     memory = FitMemory(tmp_path)
     memory.note("local-chat", planned, {})

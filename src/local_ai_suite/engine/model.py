@@ -84,7 +84,7 @@ class Model:
     restart_at: float | None = None
     deviations: tuple[Deviation, ...] = ()
     pace: Pace = field(default_factory=Pace)
-    speed: Speed | None = None  # as of the last look; outlives its engine
+    speed: Speed | None = None  # as of the last look at this process, or at the one before
     slowness: Deviation | None = None
     served_at_look: int = 0
     kept: Kept | None = None  # what became of its conversations when it was stopped

@@ -426,6 +426,7 @@ class Pool:
         now = self._clock.now()
         model.actual = actual
         model.pace = Pace(_engine(model).counters_at_start)
+        model.speed = model.slowness = None  # a process' own: the last one may have run elsewhere
         model.failures, model.failure, model.retry_at = restarts.LOAD, None, 0.0
         model.loaded_at = model.last_used = now
         model.load_seconds = now - began

@@ -123,9 +123,12 @@ def learn(record: Record, model: str, parts: Iterable[PartComparison]) -> Record
     """``record`` with one more load of the file ``model``. Of several GPUs the one that was missed
     most counts; the CPU counts where there is none, for the margin that is widened is that of where
     models run."""
-    by_device: dict[str, int] = {}
-    for part in parts:
-        by_device[part.device] = by_device.get(part.device, 0) + part.difference
+    seen = tuple(parts)
+    planned = {part.device for part in seen if part.projected}
+    by_device = dict.fromkeys(planned, 0)
+    for part in seen:
+        if part.device in planned:  # what lies on another says nothing about this plan's margins
+            by_device[part.device] += part.difference
     if len(by_device) > 1:
         by_device.pop("CPU", None)
     loads = record.loads + 1
