@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import stat
 from typing import TYPE_CHECKING, Any
 
@@ -145,6 +146,33 @@ def test_an_item_reference_stands_for_the_item(http: httpx.Client) -> None:
     assert second["output"][0]["content"][0]["text"] == "It is sunny in Seoul, 21 degrees."
     lost = ask(http, input=[{"type": "item_reference", "id": "msg_never"}])
     assert (lost.status_code, lost.json()["error"]["param"]) == (400, "input[0]")
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["alone", "in a thread"])
+def test_the_tokens_are_counted_that_the_response_then_has_and_nothing_is_kept(
+    sdk: openai.OpenAI, file: Path, *, before: bool
+) -> None:
+    asked: Any = {
+        "model": "local-chat",
+        "input": "weather",
+        "tools": [{**WEATHER, "strict": False}],
+    }
+    if before:
+        asked["previous_response_id"] = sdk.responses.create(model="local-chat", input="hi").id
+    with sqlite3.connect(file) as database:
+        kept = database.execute("select count(*) from records").fetchone()
+        counted = sdk.responses.input_tokens.count(**asked)
+        assert database.execute("select count(*) from records").fetchone() == kept
+    usage = sdk.responses.create(**asked).usage
+    assert usage
+    assert counted.input_tokens == usage.input_tokens
+
+
+def test_the_tokens_of_a_chat_are_counted(http: httpx.Client) -> None:
+    chat = {"model": "local-chat", "messages": [{"role": "user", "content": "hi"}]}
+    counted = http.post("/v1/chat/completions/input_tokens", json=chat).json()
+    usage = http.post("/v1/chat/completions", json=chat).json()["usage"]
+    assert counted["input_tokens"] == usage["prompt_tokens"]
 
 
 def test_only_what_runs_in_the_background_is_cancelled_or_streamed_again(

@@ -254,7 +254,8 @@ class Gateway:
             await self._to_litellm(call, asked, path, headers)
             return
         if endpoint.remembers:
-            request = await self._stored.recall(call, self._owner(call), request)
+            answers = endpoint.route.use == "generate"
+            request = await self._stored.recall(call, self._owner(call), request, answers=answers)
         member = self.upstreams.choose(route)
         engine = member.models.engine_name(name if route.engine == "*" else route.engine)
         call.context_limit = member.models.context(engine)

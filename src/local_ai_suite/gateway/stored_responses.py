@@ -48,8 +48,9 @@ class StoredResponses:
     def __init__(self, store: Store | None) -> None:
         self._store = store
 
-    async def recall(self, call: Call, owner: str, request: Request) -> Request:
-        """``request`` with all that was said before it; its response will be kept for ``owner``.
+    async def recall(self, call: Call, owner: str, request: Request, *, answers: bool) -> Request:
+        """``request`` with all that was said before it; where the engine ``answers`` it, its
+        response will be kept for ``owner``.
 
         Raises Refused where ``previous_response_id`` or an ``item_reference`` leads nowhere, and
         StoreError where it cannot be looked for.
@@ -77,7 +78,8 @@ class StoredResponses:
         own = input_items(said)
         if before and isinstance(said.get("input"), str | list):
             said["input"] = before + own
-        keeps = said.get("store") is not False and await self._can_keep(self._store, call)
+        wanted = answers and said.get("store") is not False
+        keeps = wanted and await self._can_keep(self._store, call)
         if keeps:
             store = self._store
 

@@ -140,4 +140,9 @@ ENDPOINTS = (
         form=ChatForm,
         conversation=ChatMessages(),
     ),
+    Endpoint(
+        llama_server("/v1/chat/completions/input_tokens"),
+        translations=(members, null_description, schemas),
+        conversation=ChatMessages(),
+    ),
 )

@@ -37,11 +37,21 @@ def responses(asked: Asked) -> None:
     )
 
 
+def input_tokens(asked: Asked) -> None:
+    """Count the tokens that the same request's prompt would have. Raises Refused."""
+    request = asked.edit()
+    chat = chat_request(request, read_tools(request))
+    asked.send("/v1/chat/completions/input_tokens", chat)
+
+
 ENDPOINTS = (
     Endpoint(
         llama_server("/v1/responses"),
         translations=(responses,),
         envelope=ResponsesEnvelope(),
         remembers=True,
+    ),
+    Endpoint(
+        llama_server("/v1/responses/input_tokens"), translations=(input_tokens,), remembers=True
     ),
 )
