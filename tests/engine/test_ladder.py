@@ -12,7 +12,16 @@ from fit_models import llama, qwen2
 from local_ai_suite.demo import write_scripted_gguf
 from local_ai_suite.engine.ladder import MOST_ATTEMPTS
 from local_ai_suite.engine.readback import LogFacts
-from local_ai_suite.fit import FitPlan, FitRequest, Record, correction, learn_short, plan
+from local_ai_suite.fit import (
+    FitPlan,
+    FitRequest,
+    PartComparison,
+    Record,
+    correction,
+    learn,
+    learn_short,
+    plan,
+)
 from local_ai_suite.gguf import GgufFile, read_gguf
 from local_ai_suite.hardware import Gpu, Hardware
 
@@ -76,6 +85,22 @@ def test_what_windows_hides_of_a_6_gb_card_costs_two_attempts_at_most(
     found = loads(models["8b"], told=6140, real=5072)
     assert 1 < len(found) <= 3
     assert found[-1].uses_gpu
+
+
+def test_a_smaller_load_that_worked_does_not_forget_what_was_refused(
+    models: dict[str, GgufFile],
+) -> None:
+    first = on_a_card(models["8b"], Record(), free=6140)
+    attempted = {"CUDA0": 5500 * MIB}
+    record = learn_short(Record(), "8b.gguf", first, attempted, last=False)
+    refused = correction(record, "8b.gguf")
+    assert refused > 0
+    record = learn(record, "8b.gguf", [PartComparison("CUDA0", "compute", 100 * MIB, 100 * MIB)])
+    assert correction(record, "8b.gguf") == refused
+    more = [PartComparison("CUDA0", "compute", 100 * MIB, 100 * MIB + refused + MIB)]
+    assert correction(learn(record, "8b.gguf", more), "8b.gguf") == refused + MIB
+    assert correction(Record.from_dict(record.as_dict()), "8b.gguf") == refused
+    assert correction(record, "other.gguf") == 0, "one model says nothing about another"
 
 
 def test_what_was_refused_is_read_from_the_log_of_cuda() -> None:

@@ -186,18 +186,18 @@ def correction(record: Record, model: str) -> int:
     and not what one of them was misjudged by. What stays within the bar of the projections is no
     lesson.
     """
-    short = [item.beyond for item in record.lessons if (item.model, item.seen) == (model, "short")]
-    if short:  # what a card refused is known, whoever had the room
-        return max(short)
-    own = [item.beyond for item in record.lessons if item.model == model]
+    of_model = [item for item in record.lessons if item.model == model]
+    # What a card refused is known, whoever had the room: it has no upper bound.
+    short = max((item.beyond for item in of_model if item.seen == "short"), default=0)
+    own = [item.beyond for item in of_model if item.seen != "short"]
     of_others = _worst_of_each(record)
     if own:
         beyond = max(own)
     elif len(of_others) >= ENOUGH_OTHERS:
         beyond = int(median(of_others))
     else:
-        return 0
-    return min(MOST_LEARNED, beyond) if beyond > ABSOLUTE else 0
+        beyond = 0
+    return max(short, min(MOST_LEARNED, beyond) if beyond > ABSOLUTE else 0)
 
 
 def _worst_of_each(record: Record) -> list[int]:
