@@ -146,7 +146,12 @@ def test_a_request_is_answered_although_the_card_is_full_and_the_next_start_know
     again = with_full_card()
     assert again.chat().status_code == 200
     assert again.running()["plan"]["n_gpu_layers"] == 0
-    assert again.running()["deviations"] == [], "the card was not tried again"
+    (told,) = again.running()["deviations"]
+    assert "the card is not used: an earlier load found no room there" in told, "not tried again"
+    again.stop()
+    on_purpose = with_full_card(N_GPU_LAYERS="0")
+    assert on_purpose.chat().status_code == 200
+    assert on_purpose.running()["deviations"] == [], "that is as wanted"
 
 
 def test_layers_that_were_set_are_kept_and_the_error_names_the_settings(

@@ -23,6 +23,10 @@ logger = logging.getLogger(__name__)
 # Attempts on the card; each costs the seconds until the engine is refused. An eighth less each time
 # reaches what Windows hides of a 6 GB card in one or two; after the last the CPU is taken.
 MOST_ATTEMPTS = 4
+_REMEMBERED = (
+    "the card is not used: an earlier load found no room there (remembered in fit.json of the "
+    "state folder; without that file the card is tried again)"
+)
 
 
 def step_down(model: Model, placement: Placement, error: CardFull, notes: Notes | None) -> bool:
@@ -41,9 +45,10 @@ def step_down(model: Model, placement: Placement, error: CardFull, notes: Notes 
 
 
 def stepped(model: Model, placement: Placement) -> tuple[Deviation, ...]:
-    """What to say of a model that runs, but not as it was planned first."""
+    """What to say of a model that runs, but not as it was planned first, now or at an earlier
+    start."""
     if not model.refused:
-        return ()
+        return (Deviation(False, _REMEMBERED),) if placement.was_refused else ()
     first, now = _words(model.refused[0]), _words(placement)
     return (Deviation(False, f"the card had no room for {first}; it runs with {now}"),)
 

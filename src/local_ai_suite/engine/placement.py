@@ -38,12 +38,14 @@ SIDE_BY_SIDE_CONTEXT = 16_384
 class Placement:
     """A fit plan and the bytes per device that the ledger holds for it.
 
-    ``alongside`` names the models that it was planned to live beside.
+    ``alongside`` names the models that it was planned to live beside. ``was_refused``: no GPU is
+    used, and an earlier load of this file was refused room on one.
     """
 
     fit: FitPlan
     need: Mapping[str, int]
     alongside: tuple[str, ...] = ()
+    was_refused: bool = False
 
     @property
     def context_per_slot(self) -> int:
@@ -107,12 +109,21 @@ class FitPlanner:
             enough = min(alone.ctx_size, SIDE_BY_SIDE_CONTEXT)
             same = (beside.n_gpu_layers, beside.n_cpu_moe) == (alone.n_gpu_layers, alone.n_cpu_moe)
             if beside.fits and same and beside.ctx_size >= enough:
-                return Placement(beside, need_of(beside), tuple(held))
+                refused = self._was_refused(entry, beside)
+                return Placement(beside, need_of(beside), tuple(held), refused)
         need = need_of(alone)
         if not alone.fits:
             # The ledger then gives it all there is.
             need = {name: min(size, max(0, room.get(name, 0))) for name, size in need.items()}
-        return Placement(alone, need, tuple(pinned))
+        return Placement(alone, need, tuple(pinned), self._was_refused(entry, alone))
+
+    def _was_refused(self, entry: ModelEntry, fit: FitPlan) -> bool:
+        asked = _first(entry.overrides.n_gpu_layers, self.settings.n_gpu_layers)
+        visible = self.machine.visible(self.settings.cuda_visible_devices)
+        if fit.uses_gpu or asked == 0 or not (self.engine_has_gpu and visible):
+            return False
+        mine = (item for item in self.lessons.lessons if item.model == entry.path.name)
+        return any(item.seen == "short" for item in mine)
 
     def _request(self, entry: ModelEntry, free: Bytes) -> FitRequest:
         settings, own = self.settings, entry.overrides
