@@ -17,6 +17,7 @@ import yaml
 
 from local_ai_suite import __version__
 from local_ai_suite.gateway.protocols import ENDPOINTS
+from local_ai_suite.gateway.protocols.ollama import NDJSON
 from local_ai_suite.wire.envelope import ANTHROPIC, OLLAMA, envelope_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from local_ai_suite.gateway.protocols import Endpoint
     from local_ai_suite.wire.envelope import Envelope
 
-OWN_POSTS = ("/api/show",)
+OWN_POSTS = ("/api/show", "/api/pull")
 """What the gateway answers by POST without an engine."""
 
 _GENERAL = {"tag": "Others", "summary": "", "request": "Anything", "answer": "Anything"}
@@ -60,7 +61,9 @@ def document(endpoints: Mapping[str, Endpoint] = ENDPOINTS) -> dict[str, Any]:
         stream_type = endpoint.stream_type.decode("ascii") if told.get("streams") else None
         paths[path] = {"post": _post(path, told, endpoint.envelope, stream_type)}
     for path in OWN_POSTS:
-        paths[path] = {"post": _post(path, words["posts"][path], envelope_of(path), None)}
+        told = words["posts"][path]
+        stream_type = NDJSON.decode("ascii") if told.get("streams") else None
+        paths[path] = {"post": _post(path, told, envelope_of(path), stream_type)}
     for path, told in words["gets"].items():
         paths.setdefault(path, {})["get"] = _get(path, told)
     return {

@@ -11,7 +11,7 @@ from local_ai_suite import __version__
 from local_ai_suite.gateway import openapi
 from local_ai_suite.gateway.metrics import CONTENT_TYPE
 from local_ai_suite.gateway.protocols import anthropic_models
-from local_ai_suite.gateway.protocols.ollama import catalogue
+from local_ai_suite.gateway.protocols.ollama import NDJSON, catalogue, models
 from local_ai_suite.wire.asgi import JSON
 from local_ai_suite.wire.envelope import ANTHROPIC, OLLAMA, OPENAI, error_for
 
@@ -84,6 +84,15 @@ class Pages:
         if found is None:
             return Page(404, OLLAMA.body(404, error_for(404, f"model '{name}' not found")))
         return _page(catalogue.show(found))
+
+    async def change(self, path: str, asked: Mapping[str, Any]) -> Page:
+        """The answer of a route of Ollama's that changes models (:data:`models.CHANGES`)."""
+        name = str(asked.get("model") or asked.get("name") or asked.get("source") or "")
+        if path == "/api/pull" and await self._entry(catalogue.public_name(name)) is not None:
+            stream = asked.get("stream") is not False
+            content_type = NDJSON if stream else JSON
+            return Page(200, models.pulled(stream=stream), content_type)
+        return Page(400, OLLAMA.body(400, error_for(400, models.why_not(path, name))))
 
     async def _readiness(self) -> Page:
         if not self._is_ready():

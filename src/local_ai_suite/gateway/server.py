@@ -38,6 +38,7 @@ from local_ai_suite.gateway.protocols import (
 from local_ai_suite.gateway.protocols.anthropic_models import VERSION_HEADER
 from local_ai_suite.gateway.protocols.errors import Refused
 from local_ai_suite.gateway.protocols.ollama.catalogue import public_name
+from local_ai_suite.gateway.protocols.ollama.models import CHANGES
 from local_ai_suite.gateway.store import Database, Missing, Store
 from local_ai_suite.gateway.stored_responses import StoredResponses
 from local_ai_suite.gateway.upstreams import Upstreams
@@ -301,6 +302,9 @@ class Gateway:
         if call.path == "/api/show" and call.method == "POST":
             asked = Request.read(await read_body(scope, receive, limit=self._max_body)).parsed
             page = await self._pages.show(str(asked.get("model") or asked.get("name") or ""))
+        if (call.method, call.path) in CHANGES:
+            asked = Request.read(await read_body(scope, receive, limit=self._max_body)).parsed
+            page = await self._pages.change(call.path, asked)
         if page is None:
             page = await self._about_stored(call)
         if page is not None:
