@@ -81,10 +81,24 @@ def fast_upstream(fast: Path) -> Iterator[Server]:
 @contextlib.contextmanager
 def relay(folder: Path, upstream: Server) -> Iterator[Server]:
     """Our gateway, as `up` starts it."""
+    with _gateway("relay", sys.executable, folder, upstream) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def before(folder: Path, upstream: Server) -> Iterator[Server]:
+    """The gateway of another checkout (BENCH_BEFORE names it, with its own .venv)."""
+    python = Path(os.environ["BENCH_BEFORE"]) / ".venv" / "bin" / "python"
+    with _gateway("before", str(python), folder, upstream) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def _gateway(name: str, python: str, folder: Path, upstream: Server) -> Iterator[Server]:
     with _project(folder) as project:
-        command = [sys.executable, "-m", "local_ai_suite.gateway.server"]
+        command = [python, "-m", "local_ai_suite.gateway.server"]
         environ = {**_environ(upstream), "LAIS_PROJECT": str(project)}
-        with _started("relay", command, environ, "API_GATEWAY_PORT") as server:
+        with _started(name, command, environ, "API_GATEWAY_PORT") as server:
             yield server
 
 
@@ -127,6 +141,7 @@ def portkey(_: Path, upstream: Server) -> Iterator[Server]:
 
 STARTERS: dict[str, Callable[[Path, Server], contextlib.AbstractContextManager[Server]]] = {
     "relay": relay,
+    "before": before,
     "litellm": litellm,
     "portkey": portkey,
 }
