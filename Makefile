@@ -42,7 +42,7 @@ preflight: env  ## Check this machine before starting
 	@$(LAIS) doctor --preflight $(ARGS)
 
 test: env-dev  ## Run the tests (under 10 minutes on two cores)
-	@.venv/bin/python -m pytest -m "not slow and not docker and not clients and not models" $(ARGS)
+	@.venv/bin/python -m pytest -n 2 --dist loadfile -m "not slow and not docker and not clients and not models" $(ARGS)
 test-docker: env-dev  ## The same stack as containers (brings a Docker engine on Debian)
 	@tests/docker/with-docker.sh .venv/bin/python -m pytest -m docker tests/docker $(ARGS)
 lint: env-dev  ## Check style and types
