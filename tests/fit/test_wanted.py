@@ -101,7 +101,8 @@ class TestAfterLoading:
         assert correction(learn(record, "3b", compare(found, exact)), "3b") == 0
 
     def test_one_bad_projection_of_a_model_that_is_gone_is_forgotten(self) -> None:
-        record = learn(Record(), "gone", [PartComparison("CPU", "compute", 0, 1500 * MIB)])
+        record = learn(Record(), "gone", [PartComparison("CPU", "compute", MIB, 1501 * MIB)])
+        assert correction(record, "gone") == 1500 * MIB
         good = [PartComparison("CPU", "compute", MIB, MIB)]
         for number in range(1500):
             record = learn(record, f"model-{number % 3}", good)
@@ -114,7 +115,7 @@ class TestAfterLoading:
         record = Record()
         for number, more in enumerate((300, 200, 1900)):
             assert correction(record, "new") == 0
-            parts = [PartComparison("CUDA0", "compute", 0, more * MIB)]
+            parts = [PartComparison("CUDA0", "compute", MIB, (1 + more) * MIB)]
             record = learn(record, f"model-{number}", parts)
         assert correction(record, "new") == 300 * MIB
 
