@@ -166,7 +166,9 @@ class World:
             raise FitError(f"{entry.name} does not fit")
         expected = Expected(0, 1, 1)
         fit = SimpleNamespace(tokens_per_second=40.0)
-        return SimpleNamespace(need={"CPU": size}, expected=lambda: expected, fit=fit)
+        return SimpleNamespace(
+            need={"CPU": size}, expected=lambda: expected, fit=fit, was_refused=False
+        )
 
     def _launch(self, entry: Any, plan: Any) -> Any:
         return Engine(self, entry.name, plan.need["CPU"], entry.name in self.failing)
