@@ -52,7 +52,8 @@ def test_ctrl_c_during_up_leaves_nothing_running(fresh: Project) -> None:
     time.sleep(0.2)
     up.send_signal(signal.SIGINT)  # a person presses it twice
     _, stderr = up.communicate(timeout=WAIT_S)
-    assert up.returncode == 130
+    # The second may meet an interpreter that is ending already: a shell calls both 130.
+    assert up.returncode in {130, -signal.SIGINT}
     assert "Traceback" not in stderr
     assert not fresh.processes()
     assert not (fresh.folder / ".state" / "run.json").exists()

@@ -81,7 +81,7 @@ def test_down_during_up_stops_it_at_once_and_both_say_so(project: Project, momen
     printed, said = up.communicate(timeout=WAIT_S)
     assert down.returncode == 0, down.stderr
     assert took < BOUND_S
-    if moment == "waiting for" and up.returncode == 0:
+    if up.returncode == 0:
         assert "is up" in printed + said  # on a busy machine it is ready before `down` has begun
     else:
         assert up.returncode in {StackError.exit_code, 128 + signal.SIGTERM}, said
