@@ -184,7 +184,11 @@ def make_environment(dev):
     started = time.time()
     uv = install_uv()
     env = dict(os.environ)
+    # uv leaves an empty lock file in the temporary folder: nothing may lie outside this one.
+    temporary = os.path.join(PROJECT, ".cache", "tmp")
+    os.makedirs(temporary, exist_ok=True)
     env.update(
+        TMPDIR=temporary,
         UV_CACHE_DIR=os.path.join(PROJECT, ".cache", "uv"),
         UV_PROJECT_ENVIRONMENT=ENVIRONMENT,
         UV_PYTHON=sys.executable,

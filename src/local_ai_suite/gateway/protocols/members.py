@@ -5,7 +5,8 @@
   engine knows ``chat_template_kwargs.enable_thinking`` and ``reasoning_effort`` alone, and ignores
   the others with a 200.
 - An empty text among the stops ends every answer of the engine before its first token.
-- A limit of no tokens, and a forced tool where none is offered, are done as if they were not there.
+- A limit of no tokens, and a forced tool where none is offered, are refused: the engine would
+  generate all the same.
 """
 
 from __future__ import annotations
