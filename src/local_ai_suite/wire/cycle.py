@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # Above this much of a body that its application has not asked for, the client is held back.
 BODY_HIGH_WATER = 64 * 1024
+# A head and a body up to this size are one write; to join larger ones costs more than it saves.
+_JOINED = 64 * 1024
 
 STATUS_LINES = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode())
@@ -52,6 +54,7 @@ class RequestCycle:
         "_connection",
         "_ended",
         "_expects",
+        "_held",
         "_left",
         "_size",
         "_waiter",
@@ -78,6 +81,7 @@ class RequestCycle:
         self.started = self.complete = self.lost = False
         self._bodyless = self._chunked = False
         self._left: int | None = None
+        self._held = b""
 
     @property
     def full(self) -> bool:
@@ -146,7 +150,11 @@ class RequestCycle:
             self.started = True
             # An answer that comes before its request's end does not wait for the rest.
             self.keep_alive = self.keep_alive and not self.more_body
-            connection.write(self._head(message["status"], message.get("headers", ())))
+            head = self._head(message["status"], message.get("headers", ()))
+            if self._left and not self._bodyless:
+                self._held = head  # a whole answer: its body follows at once, in the same write
+            else:
+                connection.write(head)
         else:
             raise RuntimeError(f"{kind} does not come at this point of an answer")
 
@@ -196,6 +204,12 @@ class RequestCycle:
                 self._left -= len(body)
                 if self._left < 0 or (self._left and not more):
                     raise RuntimeError("the body is not as long as content-length says")
+            if head := self._held:
+                self._held = b""
+                if len(body) <= _JOINED:
+                    body = head + body
+                else:
+                    connection.write(head)
             connection.write(body)
         if not more:
             self.complete = True
