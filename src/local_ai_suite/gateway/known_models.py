@@ -1,7 +1,7 @@
 """What an engine says about its models: limits, slots, state.
 
-The engine is asked when somebody wants to know, by all who want to know at once together, and
-never per relayed request: relaying reads what was last said.
+The engine is asked when somebody wants to know, one question at a time for all who want to know,
+and never per relayed request: relaying reads what was last said.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from local_ai_suite.wire.upstream import Upstream
 
-# Whoever asks after a model was loaded must see it loaded; this only joins those who ask at once.
-FRESH_S = 0.05
 # Between two tries of relaying to learn the limits from an engine that does not answer.
 RETRY_S = 1.0
 # The list costs the engine service nothing; one that is this slow is as good as away.
@@ -47,6 +45,7 @@ class KnownModels:
         self._clock = clock
         self._asked = -1e9
         self._asking: asyncio.Task[None] | None = None
+        self._next: asyncio.Task[None] | None = None
         self.entries: Mapping[str, Mapping[str, Any]] | None = None
         self.left_out: Mapping[str, str] = {}
         """Files that are there and cannot be served: by their name, why."""
@@ -90,23 +89,30 @@ class KnownModels:
             self.refresh_soon()
         return self.entries
 
-    def refresh_soon(self) -> None:
+    def refresh_soon(self) -> asyncio.Task[None]:
         """Ask in the background; whoever wants the answer now calls :meth:`refresh`."""
         if self._asking is None or self._asking.done():
             self._asked = self._clock()
             self._asking = asyncio.get_running_loop().create_task(self._ask())
+        return self._asking
 
     async def refresh(self) -> Mapping[str, Mapping[str, Any]] | None:
         """Entries by name, as they are now; ``None`` when the engine does not answer.
 
-        That it did not answer is no news to keep: it may have started a moment ago, and a client
-        that connects right after `up` must see the limits.
+        What was said before the call, or asked before it, does not count: whoever has just put a
+        file there, loaded a model or started the engine must see it. All who come while one
+        question is under way share the next.
         """
-        if self.entries is None or self._clock() - self._asked > FRESH_S:
-            self.refresh_soon()
-        if self._asking is not None:
-            await asyncio.shield(self._asking)
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_task(self._ask_anew())
+        await asyncio.shield(self._next)
         return self.entries
+
+    async def _ask_anew(self) -> None:
+        if self._asking is not None:
+            await asyncio.wait({self._asking})
+        self._next = None  # who comes from here on asks again
+        await self.refresh_soon()
 
     async def _ask(self) -> None:
         headers = [(b"accept", b"application/json")]
