@@ -55,8 +55,11 @@ def answer(out: str) -> dict[str, Any]:
     return data
 
 
-def test_an_empty_queue_says_so(lais: Callable[..., tuple[int, str, str]]) -> None:
-    code, out, _ = lais("list")
+@pytest.mark.parametrize("words", [(), ("list",)], ids=["approvals", "approvals list"])
+def test_an_empty_queue_says_so(
+    lais: Callable[..., tuple[int, str, str]], words: tuple[str, ...]
+) -> None:
+    code, out, _ = lais(*words)
     assert (code, out) == (0, "nothing waits for a decision\n")
 
 
@@ -88,6 +91,8 @@ def test_list_show_reject_and_audit_tell_one_story(
     identity = ask(project)
     _, out, _ = lais("list", "--json")
     (request,) = answer(out)["requests"]
+    _, alone, _ = lais("--json")
+    assert [one["id"] for one in answer(alone)["requests"]] == [identity]
     assert request["id"] == identity
     assert request["state"] == "pending"
     assert 0 < request["seconds_left"] <= 600

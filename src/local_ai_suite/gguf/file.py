@@ -136,10 +136,6 @@ class GgufFile:
         return self.metadata.integer(self.key("embedding_length"))
 
     @property
-    def feed_forward_length(self) -> int | None:
-        return self._most("feed_forward_length")
-
-    @property
     def head_count(self) -> int | None:
         """Attention heads; where layers differ, the most."""
         return self._most("attention.head_count")
