@@ -2,10 +2,10 @@
 """The gateway against going direct, LiteLLM's proxy and Portkey's gateway, all in one run.
 
 ``python benchmarks/bench_gateway.py [--targets relay,litellm,portkey] [--quick] [--json FILE]
-[--write]``. ``BENCH_BEFORE=CHECKOUT --targets before,relay`` holds this gateway against that of
-another checkout, which has its own .venv. Over a fixed fast upstream in C (so that no engine hides
-the gateway), then over the real engine. Machines are noisy and nothing is asserted: what carries
-over are the ratios, and what is counted per second of the gateway's own processor time.
+[--write]``. Over a fixed fast upstream in C (so that no engine hides the gateway), then over the
+real engine. Machines are noisy and nothing is asserted: what carries over are the ratios, and what
+is counted per second of the gateway's own processor time. ``gateway/before.py`` holds this gateway
+against that of another checkout.
 """
 
 from __future__ import annotations
@@ -43,8 +43,6 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := set(options.targets.split(",")) - set(servers.STARTERS):
         parser.error(f"no target {', '.join(unknown)}; there are: {', '.join(servers.STARTERS)}")
-    if "before" in options.targets and not os.environ.get("BENCH_BEFORE"):
-        parser.error("BENCH_BEFORE must name the other checkout")
     load = os.getloadavg()[0]
     scale = 0.1 if options.quick else 1.0
     found: dict[str, dict[str, Any]] = {}

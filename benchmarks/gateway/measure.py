@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 WIDTHS = (1, 8, 32)
 PARTS = ("p50", "p90", "p99")
 ROUNDS = 3
-REQUESTS = {"direct": 20_000, "relay": 10_000, "before": 10_000, "portkey": 4_000, "litellm": 400}
+REQUESTS = {"direct": 20_000, "relay": 10_000, "portkey": 4_000, "litellm": 400}
 """Per width; LiteLLM does a hundred a second."""
 
 GROWTH_STEPS = 3

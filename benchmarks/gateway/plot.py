@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-COLOURS = {"relay": "#1a73e8", "before": "#5f6368", "litellm": "#e8710a", "portkey": "#9334e6"}
-NAMES = {"relay": "this gateway", "before": "before", "litellm": "LiteLLM", "portkey": "Portkey"}
+COLOURS = {"relay": "#1a73e8", "litellm": "#e8710a", "portkey": "#9334e6"}
+NAMES = {"relay": "this gateway", "litellm": "LiteLLM", "portkey": "Portkey"}
 WIDTH, PANEL, BAR, LEFT, ROOM = 760, 34, 20, 120, 460
 
 

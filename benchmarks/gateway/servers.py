@@ -81,20 +81,13 @@ def fast_upstream(fast: Path) -> Iterator[Server]:
 @contextlib.contextmanager
 def relay(folder: Path, upstream: Server) -> Iterator[Server]:
     """Our gateway, as `up` starts it."""
-    with _gateway("relay", sys.executable, folder, upstream) as server:
+    with gateway("relay", sys.executable, folder, upstream) as server:
         yield server
 
 
 @contextlib.contextmanager
-def before(folder: Path, upstream: Server) -> Iterator[Server]:
-    """The gateway of another checkout (BENCH_BEFORE names it, with its own .venv)."""
-    python = Path(os.environ["BENCH_BEFORE"]) / ".venv" / "bin" / "python"
-    with _gateway("before", str(python), folder, upstream) as server:
-        yield server
-
-
-@contextlib.contextmanager
-def _gateway(name: str, python: str, folder: Path, upstream: Server) -> Iterator[Server]:
+def gateway(name: str, python: str, folder: Path, upstream: Server) -> Iterator[Server]:
+    """The gateway that the environment of ``python`` holds."""
     with _project(folder) as project:
         command = [python, "-m", "local_ai_suite.gateway.server"]
         environ = {**_environ(upstream), "LAIS_PROJECT": str(project)}
@@ -141,7 +134,6 @@ def portkey(_: Path, upstream: Server) -> Iterator[Server]:
 
 STARTERS: dict[str, Callable[[Path, Server], contextlib.AbstractContextManager[Server]]] = {
     "relay": relay,
-    "before": before,
     "litellm": litellm,
     "portkey": portkey,
 }
